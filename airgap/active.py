@@ -1,0 +1,11 @@
+"""The policy and the identity this process runs under, from Django's settings."""
+
+from django.conf import settings
+
+from airgap.policy import EgressPolicy
+
+
+def active_policy() -> EgressPolicy:
+    """The operator's policy. Deploy-time only: it changes with a restart."""
+    policy: EgressPolicy = settings.AIRGAP_POLICY
+    return policy

@@ -1,0 +1,106 @@
+"""Resolves, judges every answer and dials: the part of the gate below HTTP. Used by airgap.transport alone.
+
+httpcore asks for a connection by name. Here the name is looked up once, each address is judged by the policy, and the
+judged address is dialled, so that nothing can answer differently between the check and the connect. TLS still verifies the name.
+"""
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import httpcore
+
+from airgap.policy import Decision, EgressPolicy
+
+Refuse = Callable[[Decision, str, int], Exception]
+
+
+class Deadline(threading.local):
+    """The moment at which the request that this thread is making must be over; None while there is none."""
+
+    at: float | None = None
+
+    def start(self, seconds: float) -> None:
+        self.at = time.monotonic() + seconds
+
+    def within(self, timeout: float | None) -> float | None:
+        """`timeout`, shortened to what is left. Raises httpcore.ReadTimeout when nothing is left."""
+        if self.at is None:
+            return timeout
+        left = self.at - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout("The time limit of the whole request has passed.")
+        return left if timeout is None or left < timeout else timeout
+
+
+class JudgingBackend(httpcore.NetworkBackend):
+    """Network backend of a connection pool: TCP to judged addresses only."""
+
+    def __init__(self, policy: EgressPolicy, deadline: Deadline, refuse: Refuse) -> None:
+        self._policy = policy
+        self._deadline = deadline
+        self._refuse = refuse
+        self._tcp = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Dial the first address that connects. Raises what `refuse` makes for a refused answer, else httpcore.ConnectError."""
+        host = host.replace("%25", "%", 1)  # RFC 6874 writes the zone that way in a URL
+        addresses = _lookup(host, port)
+        for address in addresses:
+            decision = self._policy.decide_answer(host, address, port)
+            if not decision.allowed:
+                raise self._refuse(decision, host, port)
+        failure: Exception = httpcore.ConnectError(f"{host} has no address.")
+        for address in addresses:
+            try:
+                stream = self._tcp.connect_tcp(address, port, self._deadline.within(timeout), local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+                continue
+            return TimedStream(stream, self._deadline)
+        raise failure
+
+    def connect_unix_socket(self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None) -> httpcore.NetworkStream:
+        raise httpcore.UnsupportedProtocol("Gated clients do not dial Unix sockets.")
+
+
+class TimedStream(httpcore.NetworkStream):
+    """A network stream whose every wait ends with the request's deadline, however slowly the other side drips."""
+
+    def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._deadline.within(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, self._deadline.within(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None) -> httpcore.NetworkStream:
+        return TimedStream(self._stream.start_tls(ssl_context, server_hostname, self._deadline.within(timeout)), self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def _lookup(host: str, port: int) -> list[str]:
+    """The addresses of `host` in the resolver's order, each once, an IPv6 zone kept."""
+    try:
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise httpcore.ConnectError(f"{host} cannot be resolved ({error}).") from None
+    return list(dict.fromkeys(str(answer[4][0]) for answer in answers))

@@ -1,0 +1,211 @@
+"""Event names and record(): one log line and one spooled record for each refusal, before its caller sees the exception.
+
+record() never raises, never blocks on the network or the database, and never unblocks. Only real attempts are recorded:
+status, checks, "try a host" and previews ask the policy directly.
+"""
+
+import contextlib
+import logging
+import re
+import sys
+import sysconfig
+import threading
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import structlog
+
+from airgap.policy import Decision, Rule
+from airgap.spool import Spool
+
+AIRGAP_BLOCK: Final = "airgap.block"
+AIRGAP_FEED_BLOCKED: Final = "airgap.feed_blocked"
+AIRGAP_PROXY_ENV_IGNORED: Final = "airgap.proxy_env_ignored"
+AIRGAP_SPOOL_OVERFLOW: Final = "airgap.spool_overflow"
+
+QUIET_SECONDS = 60.0  # the same (host, port, rule, layer) is logged once in this span, counted always
+MAX_QUIET_KEYS = 4096
+
+log = structlog.stdlib.get_logger("airgap")
+
+
+class Layer(StrEnum):
+    """Where an attempt was stopped."""
+
+    HTTP = "http"
+    DNS = "dns"
+    CONNECT = "connect"
+    PROXY = "proxy"
+    MAIL = "mail"
+    LLM = "llm"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One refused attempt, already redacted: `url` and `path` hold no user info, query, fragment or token-like segment."""
+
+    host: str
+    port: int | None
+    rule: Rule
+    reason: str
+    layer: Layer
+    url: str = ""
+    path: str = ""
+    purpose: str = ""
+    tenant: str = ""
+    caller: str = ""
+
+
+class Recorder:
+    """Counts refusals into the spool of this process and logs each kind at most once a minute."""
+
+    def __init__(self, spool: Spool) -> None:
+        self.spool = spool
+        self._lock = threading.Lock()
+        self._quiet: dict[tuple[str, int | None, Rule, Layer], tuple[float, int]] = {}
+
+    def record(self, refusal: Refusal) -> None:
+        self.spool.add(
+            (
+                refusal.host[:253],
+                refusal.port or 0,
+                refusal.path,
+                refusal.rule.value,
+                refusal.layer.value,
+                refusal.purpose[:60],
+                refusal.tenant[:60],
+                refusal.caller[:100],
+            ),
+            refusal.reason,
+            time.time(),
+        )
+        suppressed = self._take_turn(refusal)
+        if suppressed is not None:
+            log.warning(
+                AIRGAP_BLOCK,
+                url=refusal.url,
+                host=refusal.host,
+                port=refusal.port,
+                rule=refusal.rule.value,
+                reason=refusal.reason,
+                layer=refusal.layer.value,
+                purpose=refusal.purpose,
+                tenant=refusal.tenant,
+                caller=refusal.caller,
+                suppressed=suppressed,
+            )
+
+    def _take_turn(self, refusal: Refusal) -> int | None:
+        """How many lines were left out since the last one, or None when this one is left out too."""
+        key = (refusal.host, refusal.port, refusal.rule, refusal.layer)
+        now = time.monotonic()
+        with self._lock:
+            since, left_out = self._quiet.get(key, (0.0, 0))
+            if since and now - since < QUIET_SECONDS:
+                self._quiet[key] = (since, left_out + 1)
+                return None
+            if len(self._quiet) >= MAX_QUIET_KEYS:
+                self._quiet.clear()
+            self._quiet[key] = (now, 0)
+            return left_out
+
+    def reset_lock(self) -> None:
+        """In a forked child: a lock held by another thread of the parent would stay locked for ever."""
+        self._lock = threading.Lock()
+
+
+_recorder: Recorder | None = None
+
+
+def configure(spool_dir: Path, *, service: str) -> None:
+    """Say where this process spools. Called once, before anything can be refused; later calls replace the spool."""
+    global _recorder
+    _recorder = Recorder(Spool(spool_dir, service=service))
+
+
+def recorder() -> Recorder | None:
+    """The recorder of this process, or None before configure()."""
+    return _recorder
+
+
+def record(refusal: Refusal) -> None:
+    """Log and spool one refusal. Whatever goes wrong in here is logged; the refusal itself stands."""
+    try:
+        if _recorder is not None:
+            _recorder.record(refusal)
+        else:
+            log.warning(AIRGAP_BLOCK, host=refusal.host, port=refusal.port, rule=refusal.rule.value, layer=refusal.layer.value, unspooled=True)
+    except Exception:
+        with contextlib.suppress(Exception):  # a broken log handler must not turn a refusal into another error
+            logging.getLogger("airgap").exception("airgap.record_failed")
+
+
+# ── Redaction ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# A whitelist: a segment is kept when it looks like a word, a version or a short number, and hidden otherwise.
+_PLAIN_SEGMENT = re.compile(r"[A-Za-z][A-Za-z._-]{0,14}|v[0-9]{1,2}|[0-9]{1,4}|")
+MAX_SEGMENTS = 6
+
+
+def redacted_path(path: str) -> str:
+    """The path of a URL without its query and without segments that could be a token."""
+    segments = path.split("?", 1)[0].split("#", 1)[0].split("/")
+    kept = [segment if _PLAIN_SEGMENT.fullmatch(segment) else "***" for segment in segments[: MAX_SEGMENTS + 1]]
+    return "/".join(kept) + ("/…" if len(segments) > MAX_SEGMENTS + 1 else "")
+
+
+def redacted_url(scheme: str, host: str, port: int | None, path: str, *, query: bool) -> str:
+    """scheme://host:port/path as it may stand in a log."""
+    shown_host = f"[{host}]" if ":" in host else host
+    shown_port = f":{port}" if port is not None else ""
+    return f"{scheme}://{shown_host}{shown_port}{redacted_path(path)}{'?***' if query else ''}"
+
+
+# ── Who asked ────────────────────────────────────────────────────────────────────────────────────────────────────────
+_STDLIB = sysconfig.get_path("stdlib")
+_MAX_FRAMES = 100
+
+
+def calling_module() -> str:
+    """Name of the nearest module that is neither this app, the standard library nor an installed package; else of the outermost."""
+    frame: FrameType | None = sys._getframe(1)
+    name = ""
+    for _ in range(_MAX_FRAMES):
+        if frame is None:
+            break
+        name = str(frame.f_globals.get("__name__", "")) or name
+        file = frame.f_code.co_filename
+        if not (name.startswith("airgap.") or file.startswith((_STDLIB, "<")) or "site-packages" in file):
+            return name
+        frame = frame.f_back
+    return name
+
+
+def refusal_of(
+    decision: Decision,
+    *,
+    host: str,
+    port: int | None,
+    layer: Layer,
+    scheme: str = "",
+    path: str = "",
+    query: bool = False,
+    purpose: str = "",
+    tenant: str = "",
+) -> Refusal:
+    """A Refusal for `decision`, redacted, with the calling module filled in."""
+    return Refusal(
+        host=host,
+        port=port,
+        rule=decision.rule,
+        reason=decision.reason,
+        layer=layer,
+        url=redacted_url(scheme, host, port, path, query=query) if scheme else "",
+        path=redacted_path(path),
+        purpose=purpose,
+        tenant=tenant,
+        caller=calling_module(),
+    )

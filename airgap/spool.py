@@ -1,0 +1,278 @@
+"""A bounded spool on disk that counts refusals, so that an attempt survives kill -9, a dead database and a full disk.
+
+One file a segment, of fixed-size slots and allocated whole when it is opened: afterwards a refusal is one pwrite into space
+that is already there. A slot is one (minute, host, port, path, rule, layer, purpose, tenant, caller) and its count, so a
+tight loop costs one slot a minute. What does not fit is added to the minute's `(other)` slot, and beyond the last slot it is
+counted in memory and reported as overflow; no attempt is ever dropped uncounted.
+
+    NAME.seg      being written; its owner holds flock on it. Without an owner it is an orphan and may be adopted
+    NAME.sealed   complete, waiting for the drain
+
+File format, little endian: 16 bytes magic, then a header slot and data slots of SLOT bytes each:
+u32 length of the JSON, u32 CRC-32 of the JSON, u64 count, f64 first seen, f64 last seen (Unix seconds), JSON (UTF-8).
+The header slot's JSON is {"service", "process"}; a data slot's is the key's fields in order and the reason.
+"""
+
+import fcntl
+import json
+import os
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from socket import gethostname
+
+MAGIC = b"AISOC-SPOOL-1\n\0\0"
+SLOT = 1024  # bytes
+SLOTS = 512  # data slots a segment
+SEGMENT_BYTES = len(MAGIC) + SLOT * (SLOTS + 1)
+MAX_SEGMENTS = 32  # sealed segments that one process may leave waiting: 16 MiB
+MAX_HOSTS = 400  # distinct hosts a minute and process before the rest is counted as OTHER
+MAX_PATHS = 20  # distinct paths a minute and host before the rest is counted as OTHER
+OTHER = "(other)"
+_HEAD = struct.Struct("<IIQdd")
+_COUNT = struct.Struct("<Qdd")
+_ROOM = SLOT - _HEAD.size
+
+# host, port (0: unknown), path, rule, layer, purpose, tenant, caller
+Key = tuple[str, int, str, str, str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Attempts of one key in one minute. `minute` is Unix seconds, a multiple of 60."""
+
+    minute: int
+    key: Key
+    reason: str
+    count: int
+    first_seen: float
+    last_seen: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The content of one spool file."""
+
+    name: str
+    service: str
+    process: str
+    records: tuple[Record, ...]
+
+
+@dataclass(slots=True)
+class _Slot:
+    offset: int
+    count: int
+    first_seen: float
+
+
+class Spool:
+    """The writing end; one a process. Thread-safe. A forked child starts a segment of its own."""
+
+    def __init__(self, directory: Path, *, service: str) -> None:
+        self._directory = directory
+        self._service = service
+        self.overflowed = 0
+        self._start_over()
+        os.register_at_fork(after_in_child=self._after_fork)
+
+    def _start_over(self) -> None:
+        """The state of a process that has spooled nothing yet."""
+        self._lock: threading.Lock = threading.Lock()
+        self._fd: int = -1
+        self._path: Path = Path()
+        self._slots: dict[tuple[int, Key], _Slot] = {}
+        self._minute: int = 0
+        self._paths: dict[str, set[str]] = {}
+        self._sequence: int = 0
+        self._born: int = time.time_ns()
+
+    def add(self, key: Key, reason: str, now: float) -> None:
+        """Count one attempt. It is on disk (in the page cache: it survives the process, not the power) on return.
+
+        When there is no room left it is counted in `overflowed`. Raises nothing but programming errors.
+        """
+        minute = int(now) // 60 * 60
+        with self._lock:
+            key = self._bounded(minute, key)
+            slot = self._slots.get((minute, key))
+            if slot is None and (slot := self._claim(minute, key, reason, now)) is None:
+                self.overflowed += 1
+                return
+            slot.count += 1
+            os.pwrite(self._fd, _COUNT.pack(slot.count, slot.first_seen, now), slot.offset + 8)
+
+    def seal(self) -> None:
+        """Hand what was written so far to the drain."""
+        with self._lock:
+            self._seal()
+
+    def take_overflow(self) -> int:
+        """How many attempts found no room since the last call."""
+        with self._lock:
+            count, self.overflowed = self.overflowed, 0
+            return count
+
+    def _bounded(self, minute: int, key: Key) -> Key:
+        """The key itself, or with `(other)` for a host or path beyond the bound of this minute."""
+        if minute != self._minute:
+            self._minute, self._paths = minute, {}
+        host, port, path, *rest = key
+        paths = self._paths.get(host)
+        if paths is None:
+            if len(self._paths) >= MAX_HOSTS:
+                return (OTHER, 0, "", rest[0], rest[1], "", "", "")
+            paths = self._paths[host] = set()
+        if path not in paths:
+            if len(paths) >= MAX_PATHS:
+                path = OTHER
+            else:
+                paths.add(path)
+        return (host, port, path, rest[0], rest[1], rest[2], rest[3], rest[4])
+
+    def _claim(self, minute: int, key: Key, reason: str, now: float) -> _Slot | None:
+        if (self._fd < 0 or len(self._slots) >= SLOTS) and not self._open():
+            return None
+        offset = len(MAGIC) + SLOT * (1 + len(self._slots))
+        payload = _payload([minute, *key], reason)
+        os.pwrite(self._fd, _HEAD.pack(len(payload), zlib.crc32(payload), 0, now, now) + payload, offset)
+        slot = self._slots[minute, key] = _Slot(offset, 0, now)
+        return slot
+
+    def _open(self) -> bool:
+        """Start an empty segment; False when the bound is reached or the disk is full."""
+        self._seal()
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if sum(1 for _ in self._directory.glob(f"{self._stem()}-*.sealed")) >= MAX_SEGMENTS:
+                return False
+            path = self._directory / f"{self._stem()}-{self._sequence:06}.seg"
+            draft = path.with_suffix(".tmp")
+            fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # before the name is visible, so that nobody adopts a live segment
+            os.posix_fallocate(fd, 0, SEGMENT_BYTES)
+            header = json.dumps({"service": self._service, "process": f"{gethostname()}:{os.getpid()}"}).encode()
+            os.pwrite(fd, MAGIC + _HEAD.pack(len(header), zlib.crc32(header), 0, 0, 0) + header, 0)
+            os.rename(draft, path)
+        except OSError:
+            os.close(fd)
+            draft.unlink(missing_ok=True)
+            return False
+        self._fd, self._path, self._sequence = fd, path, self._sequence + 1
+        return True
+
+    def _seal(self) -> None:
+        if self._fd < 0:
+            return
+        try:
+            os.rename(self._path, self._path.with_suffix(".sealed"))
+        finally:  # a failed rename leaves a .seg without an owner, which the drain adopts
+            os.close(self._fd)
+            self._fd, self._slots = -1, {}
+
+    def _stem(self) -> str:
+        return f"{gethostname()[:40]}-{os.getpid()}-{self._born}"
+
+    def _after_fork(self) -> None:
+        """The parent keeps its segment and its lock on it (close does not release a flock that the parent still holds)."""
+        inherited = self._fd
+        self.overflowed = 0
+        self._start_over()
+        if inherited >= 0:
+            os.close(inherited)
+
+
+def _payload(fields: list[str | int], reason: str) -> bytes:
+    """JSON that fits into a slot; the reason gives way first."""
+    payload = json.dumps([*fields, reason], ensure_ascii=False, separators=(",", ":")).encode()
+    excess = len(payload) - _ROOM
+    if excess <= 0:
+        return payload
+    shorter = reason.encode()[: max(0, len(reason.encode()) - excess - 8)].decode(errors="ignore")
+    payload = json.dumps([*fields, shorter], ensure_ascii=False, separators=(",", ":")).encode()
+    if len(payload) <= _ROOM:
+        return payload
+    minute, host, port, *words = fields
+    return json.dumps([minute, host, port, *(str(word)[:24] for word in words), ""], ensure_ascii=False, separators=(",", ":")).encode()
+
+
+class WaitingSegment:
+    """A segment that is complete: sealed, or left by a process that died. Holds its lock until closed."""
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path = path
+        self._fd = fd
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    def read(self) -> Segment:
+        """The records of the segment. A slot that is torn (power loss) is passed over; raises ValueError for a foreign file."""
+        content = os.pread(self._fd, SEGMENT_BYTES, 0)
+        if content[: len(MAGIC)] != MAGIC:
+            raise ValueError(f"{self.path.name} is not a spool segment.")
+        header = _slot_json(content, 0)
+        if header is None:
+            raise ValueError(f"{self.path.name} has a damaged header.")
+        meta = json.loads(header[0])
+        return Segment(self.name, str(meta["service"]), str(meta["process"]), tuple(_records(content)))
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+    def set_aside(self) -> None:
+        """Keep a damaged file for inspection, out of the way of the drain."""
+        os.rename(self.path, self.path.with_suffix(".damaged"))
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def _slot_json(content: bytes, index: int) -> tuple[bytes, int, float, float] | None:
+    start = len(MAGIC) + SLOT * index
+    length, checksum, count, first_seen, last_seen = _HEAD.unpack_from(content, start)
+    payload = content[start + _HEAD.size : start + _HEAD.size + length]
+    if not 0 < length <= _ROOM or zlib.crc32(payload) != checksum:
+        return None
+    return payload, count, first_seen, last_seen
+
+
+def _records(content: bytes) -> Iterator[Record]:
+    for index in range(1, SLOTS + 1):
+        slot = _slot_json(content, index)
+        if slot is None or not slot[1]:
+            continue
+        payload, count, first_seen, last_seen = slot
+        minute, host, port, path, rule, layer, purpose, tenant, caller, reason = json.loads(payload)
+        yield Record(minute, (host, port, path, rule, layer, purpose, tenant, caller), reason, count, first_seen, last_seen)
+
+
+def waiting_segments(directory: Path) -> Iterator[WaitingSegment]:
+    """Complete segments, each locked for this process while it is being looked at. Segments of live writers are passed over."""
+    for path in sorted([*directory.glob("*.sealed"), *directory.glob("*.seg")]):
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # drained or sealed meanwhile
+            continue
+        segment = WaitingSegment(path, fd)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists():  # not drained between open and lock
+                yield segment
+        except BlockingIOError:  # its writer lives, or another process drains it
+            continue
+        finally:
+            segment.close()
+
+
+def backlog(directory: Path) -> int:
+    """How many complete segments wait for the drain."""
+    return sum(1 for _ in directory.glob("*.sealed"))

@@ -1,0 +1,237 @@
+"""The gate: the only HTTP client of the product. Every request, and every hop of a redirect, is judged before a packet leaves.
+
+AirgapBlocked(RuntimeError)     the policy refused; a RuntimeError, so that no retry loop takes it for a network fault
+httpx.HTTPError                 everything else that goes wrong on the way, as in any httpx client
+  BodyTooLarge                  the answer is longer than the client's byte limit, compressed or not
+"""
+
+import ssl
+import urllib.request
+import zlib
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Final
+
+import httpx
+from django.conf import settings
+
+from airgap import events
+from airgap.active import active_policy
+from airgap.dialer import Deadline, JudgingBackend
+from airgap.events import Layer
+from airgap.hosts import DEFAULT_PORTS, Malformed, Url
+from airgap.policy import Decision, EgressPolicy, Rule
+
+TIMEOUT: Final = 10.0  # seconds to connect, and for each wait for bytes
+DEADLINE: Final = 60.0  # seconds for a whole request, body included
+MAX_BYTES: Final = 32 * 1024 * 1024  # of an answer, after decompression
+MAX_REDIRECTS: Final = 5
+_INFLATE_STEP = 256 * 1024
+
+
+Client = httpx.Client  # for annotations; made by gated_client alone
+
+
+class AirgapBlocked(RuntimeError):
+    """An outbound call was refused. `decision` has the rule and the reason; str() holds no path and no query."""
+
+    def __init__(self, decision: Decision, *, host: str, port: int | None, layer: Layer) -> None:
+        super().__init__(decision.reason)
+        self.decision = decision
+        self.host = host
+        self.port = port
+        self.layer = layer
+
+
+class BodyTooLarge(httpx.DecodingError):
+    """The answer has more bytes than the client accepts."""
+
+
+def gated_client(
+    *,
+    purpose: str,
+    tenant: str = "",
+    timeout: float = TIMEOUT,
+    deadline: float = DEADLINE,
+    max_bytes: int = MAX_BYTES,
+    headers: dict[str, str] | None = None,
+    auth: tuple[str, str] | None = None,
+    inner: httpx.BaseTransport | None = None,
+) -> httpx.Client:
+    """An httpx client that goes nowhere but where the policy allows.
+
+    purpose: who asks, for the trail ("feed.kev"). timeout and deadline in seconds; max_bytes of an answer after decompression.
+    inner replaces the network behind the gate (httpx.MockTransport in tests); the policy still judges.
+    Redirects are off; a call that asks for them (`follow_redirects=True`) has each hop judged, at most five, none from https to http.
+    There is no way to pass a proxy, a mount or a Unix socket: each would go round the gate.
+    """
+    transport = GatedTransport(active_policy(), purpose=purpose, tenant=tenant, deadline=deadline, max_bytes=max_bytes, inner=inner)
+    return httpx.Client(
+        transport=transport,
+        trust_env=False,
+        follow_redirects=False,
+        max_redirects=MAX_REDIRECTS,
+        timeout=httpx.Timeout(timeout),
+        headers={"Accept-Encoding": "gzip", "User-Agent": f"AiSOC-Admin/{settings.VERSION}", **(headers or {})},
+        auth=auth,
+        event_hooks={"response": [_refuse_downgrade]},
+    )
+
+
+class GatedTransport(httpx.BaseTransport):
+    """Judges each request's host and port as httpx parsed them, then the addresses they resolve to."""
+
+    def __init__(
+        self,
+        policy: EgressPolicy,
+        *,
+        purpose: str,
+        tenant: str = "",
+        deadline: float = DEADLINE,
+        max_bytes: int = MAX_BYTES,
+        inner: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._policy = policy
+        self._purpose = purpose
+        self._tenant = tenant
+        self._seconds = deadline
+        self._max_bytes = max_bytes
+        self._deadline = Deadline()
+        self._inner = inner
+        self._pools: dict[str, httpx.BaseTransport] = {}  # by proxy URL; "" is the direct one
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request. Raises AirgapBlocked before anything is looked up, httpx.HTTPError for the rest."""
+        if "target" in request.extensions:
+            raise ValueError("The extension 'target' names another URL than the one that is judged.")
+        url = request.url
+        port = url.port or DEFAULT_PORTS.get(url.scheme)
+        decision = self._judge(url, port)
+        if not decision.allowed:
+            raise self._refuse(decision, _host(url), port, Layer.HTTP, url)
+        pool = self._inner or self._pool(url)
+        self._deadline.start(self._seconds)
+        return self._bounded(pool.handle_request(request))
+
+    def close(self) -> None:
+        for pool in (*self._pools.values(), self._inner):
+            if pool is not None:
+                pool.close()
+
+    def _judge(self, url: httpx.URL, port: int | None) -> Decision:
+        if url.scheme not in ("http", "https") and self._policy.enabled:
+            return Decision(False, Rule.MALFORMED, f"The scheme {url.scheme or '(none)'} is not http or https.")
+        return self._policy.decide_host(_host(url), port)
+
+    def _refuse(self, decision: Decision, host: str, port: int | None, layer: Layer, url: httpx.URL | None = None) -> AirgapBlocked:
+        """Record, then hand back the exception to raise."""
+        parts = {"scheme": url.scheme, "path": url.path, "query": bool(url.query)} if url is not None else {}
+        events.record(events.refusal_of(decision, host=host, port=port, layer=layer, purpose=self._purpose, tenant=self._tenant, **parts))  # type: ignore[arg-type]
+        return AirgapBlocked(decision, host=host, port=port, layer=layer)
+
+    def _pool(self, url: httpx.URL) -> httpx.BaseTransport:
+        proxy = self._proxy_for(url)
+        if proxy not in self._pools:
+            layer = Layer.PROXY if proxy else Layer.CONNECT
+            backend = JudgingBackend(self._policy, self._deadline, lambda decision, host, port: self._refuse(decision, host, port, layer))
+            self._pools[proxy] = _DiallingTransport(backend, proxy)
+        return self._pools[proxy]
+
+    def _proxy_for(self, url: httpx.URL) -> str:
+        """The proxy to use, or "". Under air gap only AISOC_EGRESS_PROXY, which must pass too: it is where the packets go."""
+        if not self._policy.enabled:
+            return settings.AIRGAP_EGRESS_PROXY or _environment_proxy(url)
+        configured: str = settings.AIRGAP_EGRESS_PROXY
+        if configured:
+            proxy = Url.parse(configured)
+            if isinstance(proxy, Malformed):
+                raise self._refuse(Decision(False, Rule.MALFORMED, proxy.reason), "(proxy)", None, Layer.PROXY)
+            decision = self._policy.decide_host(str(proxy.host), proxy.port)
+            if not decision.allowed:
+                raise self._refuse(decision, str(proxy.host), proxy.port, Layer.PROXY)
+        return configured
+
+    def _bounded(self, response: httpx.Response) -> httpx.Response:
+        """The same response with its body decompressed and counted here, so that no reader can be flooded."""
+        encoding = response.headers.pop("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("identity", "gzip", "x-gzip"):
+            response.close()
+            raise httpx.DecodingError(f"The answer is encoded as {encoding[:40]!r}, which was not asked for.")
+        length = response.headers.get("Content-Length", "")
+        if length.isdecimal() and int(length) > self._max_bytes:
+            response.close()
+            raise BodyTooLarge(f"The answer has {length} bytes; at most {self._max_bytes} are accepted.")
+        if encoding != "identity":
+            response.headers.pop("Content-Length", None)
+        response.stream = _BoundedStream(response.stream, self._max_bytes, self._deadline, compressed=encoding != "identity")
+        return response
+
+
+class _BoundedStream(httpx.SyncByteStream):
+    def __init__(self, stream: Any, max_bytes: int, deadline: Deadline, *, compressed: bool) -> None:
+        self._stream = stream
+        self._max_bytes = max_bytes
+        self._deadline = deadline
+        self._inflater = zlib.decompressobj(wbits=31) if compressed else None
+
+    def __iter__(self) -> Iterator[bytes]:
+        total = 0
+        for raw in self._stream:
+            for part in self._inflated(raw):
+                total += len(part)
+                if total > self._max_bytes:
+                    raise BodyTooLarge(f"The answer is longer than {self._max_bytes} bytes.")
+                yield part
+        if self._inflater is not None and not self._inflater.eof:
+            raise httpx.DecodingError("The compressed answer ends too early.")
+
+    def _inflated(self, raw: bytes) -> Iterator[bytes]:
+        if self._inflater is None:
+            yield raw
+            return
+        try:
+            yield self._inflater.decompress(raw, _INFLATE_STEP)
+            while self._inflater.unconsumed_tail:
+                yield self._inflater.decompress(self._inflater.unconsumed_tail, _INFLATE_STEP)
+        except zlib.error as error:
+            raise httpx.DecodingError(f"The compressed answer is damaged ({error}).") from None
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _DiallingTransport(httpx.HTTPTransport):
+    """httpx's own transport (pooling, HTTP/1.1, error mapping) over the judging backend."""
+
+    def __init__(self, backend: JudgingBackend, proxy: str) -> None:
+        super().__init__(verify=_tls_context(settings.AIRGAP_CA_BUNDLE), trust_env=False, proxy=proxy or None)
+        if not hasattr(self._pool, "_network_backend"):
+            raise RuntimeError("This httpcore has no network backend to judge with; the gate cannot work on it.")
+        self._pool._network_backend = backend  # httpx 0.28 offers no parameter for it
+
+
+@lru_cache(maxsize=4)
+def _tls_context(ca_bundle: str) -> ssl.SSLContext:
+    """One context a process (loading the CAs takes 20 ms). A bundle replaces the system store."""
+    return ssl.create_default_context(cafile=ca_bundle or None)
+
+
+def _host(url: httpx.URL) -> str:
+    """The host as it will be dialled: raw, since `.host` decodes A-labels; a zone as `%zone`."""
+    return url.raw_host.decode("ascii").replace("%25", "%", 1)
+
+
+def _environment_proxy(url: httpx.URL) -> str:
+    """The proxy that the usual variables name for `url`, with the air gap off."""
+    proxies = urllib.request.getproxies()
+    if urllib.request.proxy_bypass(url.host):
+        return ""
+    return proxies.get(url.scheme) or proxies.get("all") or ""
+
+
+def _refuse_downgrade(response: httpx.Response) -> None:
+    """A redirect from https to http would send the request, and its credentials, in clear."""
+    if response.has_redirect_location and response.request.url.scheme == "https":
+        target = response.request.url.join(response.headers["Location"])
+        if target.scheme == "http":
+            raise httpx.RemoteProtocolError("The server redirects from https to http.", request=response.request)

@@ -1,0 +1,65 @@
+"""The API's common shapes: errors as {"code", "detail", "field"?}, lists as {"results", "next"} paged by cursor."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, JsonResponse
+from rest_framework import exceptions, pagination
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+
+class CursorPages(pagination.CursorPagination):
+    """Pages by an opaque cursor: stable while rows are added. `page_size` up to 500."""
+
+    page_size_query_param = "page_size"
+    max_page_size = 500
+    ordering = "-id"
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response({"results": data, "next": self.get_next_link()})
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "required": ["results", "next"],
+            "properties": {"results": schema, "next": {"type": ["string", "null"], "format": "uri"}},
+        }
+
+
+def error_response(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler in our one shape. None lets Django answer 500."""
+    if isinstance(error, Http404):
+        error = exceptions.NotFound()
+    elif isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied()
+    response = exception_handler(error, context)
+    if response is None or not isinstance(error, exceptions.APIException):
+        return response
+    field, detail = _first(error.detail)
+    code = getattr(detail, "code", None) or error.default_code
+    body: dict[str, Any] = {"code": str(code), "detail": str(detail)}
+    if field:
+        body["field"] = field
+    return Response(body, status=response.status_code, headers=dict(response.headers))
+
+
+def _first(detail: Any) -> tuple[str, Any]:
+    """The first complaint of a validation error, with the field it is about."""
+    if isinstance(detail, Mapping):
+        field, rest = next(iter(detail.items()))
+        inner, text = _first(rest)
+        return ("" if field in ("detail", "non_field_errors") else ".".join(filter(None, (str(field), inner)))), text
+    if isinstance(detail, Sequence) and not isinstance(detail, str):
+        return _first(detail[0]) if detail else ("", "")
+    return "", detail
+
+
+def json_error(status: int, code: str, detail: str) -> JsonResponse:
+    return JsonResponse({"code": code, "detail": detail}, status=status)
+
+
+def api_not_found(request: HttpRequest, *_args: Any, **_kwargs: Any) -> JsonResponse:
+    """What an unknown path below /api/ answers."""
+    return json_error(404, "not_found", "There is nothing at this address.")

@@ -1,0 +1,77 @@
+"""The Celery application: JSON only, late acknowledgement, every long-lived process with its health thread."""
+
+import os
+import sys
+from typing import Any
+
+from celery import Celery, signals
+
+from aisoc_admin import role
+
+if role.current() is role.Role.COMMAND:
+    role.become(role.of_celery(sys.argv))
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aisoc_admin.settings")
+
+from django.conf import settings
+
+HARD_LIMIT = 300  # seconds; the soft limit lets a task say so first
+app = Celery("aisoc_admin", broker=settings.CELERY_BROKER_URL)
+app.conf.update(
+    accept_content=["json"],
+    task_serializer="json",
+    task_ignore_result=True,
+    result_backend=None,
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    task_soft_time_limit=240,
+    task_time_limit=HARD_LIMIT,
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,
+    worker_cancel_long_running_tasks_on_connection_loss=True,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_connection_timeout=5,
+    # kombu's defaults give a dead worker's task back after up to 100 s more.
+    broker_transport_options={
+        "visibility_timeout": 3 * HARD_LIMIT,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        "socket_connect_timeout": 5,
+        "socket_timeout": 30,
+    },
+    task_publish_retry=False,
+    task_default_queue="intel",
+    task_create_missing_queues=True,
+    worker_proc_alive_timeout=20,
+    timezone="UTC",
+)
+app.autodiscover_tasks()
+
+
+@signals.setup_logging.connect
+def _keep_our_logging(**_: Any) -> None:
+    """Connected so that Celery leaves logging as Django's settings configured it."""
+
+
+@signals.worker_ready.connect
+def _worker_ready(**_: Any) -> None:
+    from aisoc_admin.background import start_background
+
+    start_background()
+
+
+@signals.beat_init.connect
+def _beat_ready(**_: Any) -> None:
+    from aisoc_admin.background import start_background
+
+    start_background()
+
+
+@signals.worker_process_init.connect
+def _pool_child(**_: Any) -> None:
+    import signal
+
+    from aisoc_admin.lifeline import die_with_parent
+
+    die_with_parent(signal.SIGKILL)

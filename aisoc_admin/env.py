@@ -1,0 +1,433 @@
+"""The one reader of the process environment: typed, strict, loud.
+
+Each field of Environment is a variable. Text that does not parse, a required variable that is missing and an unknown
+AISOC_ name raise EnvError, whose text is one line that names the variable and a right value; settings.py turns it into
+exit status 2. docs/settings.md is held equal to this table by a test.
+
+Every secret is also read from the file that NAME_FILE names; its value never appears in a message.
+"""
+
+import base64
+import binascii
+import difflib
+import os
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import environ
+
+from airgap.hosts import Host, Malformed, Url
+from airgap.policy import AllowEntry, EgressPolicy, parse_allowlist, strict_bool
+
+T = TypeVar("T")
+
+PREFIX = "AISOC_"
+FILE_SUFFIX = "_FILE"
+SERVICES = ("api", "agents", "threatintel", "actions", "enrichment")
+GUARD_MODES = ("enforce", "report", "off")
+ENVIRONMENTS = ("development", "production")
+KEV_URL = "https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json"
+PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "ws_proxy", "wss_proxy", "ftp_proxy")
+TEST_NAMES = ("AISOC_TEST_REQUIRE",)  # read by bin/test alone; known here so that it stops no process
+# What a DATABASE_URL may say beside the host. libpq would follow `host`, `hostaddr` and `service` past the check below.
+DATABASE_OPTIONS = frozenset({"sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "application_name", "target_session_attrs"})
+LIBPQ_NAMES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE")  # libpq reads these by itself
+
+
+class EnvError(Exception):
+    """The environment cannot be used; str() is one line for the operator."""
+
+
+def variable(name: str, parse: Callable[[str], T], default: T, *, example: str, help: str, secret: bool = False) -> T:
+    """Declare one variable. `example` is a right value, shown when the text is wrong; blank text means the default."""
+    return field(default=default, metadata={"name": name, "parse": parse, "example": example, "help": help, "secret": secret})
+
+
+def text(raw: str) -> str:
+    return raw.strip()
+
+
+def http_url(raw: str) -> str:
+    url = Url.parse(raw.strip())
+    if isinstance(url, Malformed):
+        raise ValueError(url.reason)
+    if url.scheme not in ("http", "https"):
+        raise ValueError(f"The scheme {url.scheme} is not http or https.")
+    return raw.strip()
+
+
+def proxy_url(raw: str) -> str:
+    url = Url.parse(http_url(raw))
+    if isinstance(url, Url) and (url.path not in ("", "/") or url.query):
+        raise ValueError("A proxy is scheme://host:port without a path.")
+    return raw.strip()
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        if not re.fullmatch(r"\s*[0-9]{1,9}\s*", raw) or not low <= int(raw) <= high:
+            raise ValueError(f"It is not a whole number from {low} to {high}.")
+        return int(raw)
+
+    return parse
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        word = raw.strip().lower()
+        if word not in words:
+            raise ValueError(f"It is not one of {', '.join(words)}.")
+        return word
+
+    return parse
+
+
+def comma_list(raw: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in raw.split(",") if item.strip())
+
+
+def django_hosts(raw: str) -> tuple[str, ...]:
+    """Django's ALLOWED_HOSTS: names, literals, or a leading dot for subdomains; `*` is refused."""
+    hosts = comma_list(raw)
+    for item in hosts:
+        bare = item.removeprefix(".").removeprefix("[").removesuffix("]")
+        if isinstance(Host.parse(bare), Malformed):
+            raise ValueError(f"{item!r} is not a host name.")
+    return hosts
+
+
+def ca_bundle(raw: str) -> str:
+    path = raw.strip()
+    try:
+        ssl.create_default_context(cafile=path)
+    except (OSError, ssl.SSLError) as error:
+        raise ValueError(f"It is not a readable PEM file of certificates ({type(error).__name__}).") from None
+    return path
+
+
+def fernet_key(raw: str) -> str:
+    try:
+        valid = len(base64.urlsafe_b64decode(raw.strip().encode("ascii"))) == 32
+    except (binascii.Error, UnicodeError):
+        valid = False
+    if not valid:
+        raise ValueError("It is not a Fernet key (32 bytes in URL-safe base64).")
+    return raw.strip()
+
+
+def fernet_keys(raw: str) -> tuple[str, ...]:
+    return tuple(fernet_key(item) for item in comma_list(raw))
+
+
+def secret_key(raw: str) -> str:
+    if len(raw.strip()) < 32:
+        raise ValueError("It has fewer than 32 characters.")
+    return raw.strip()
+
+
+def denied_hosts(raw: str) -> tuple[AllowEntry, ...]:
+    return parse_allowlist(raw)
+
+
+def database_url(raw: str) -> str:
+    try:
+        config = environ.Env.db_url_config(raw.strip())
+    except Exception as error:  # django-environ raises several kinds; the URL holds a password, so none is shown
+        raise ValueError(f"It is not a database URL ({type(error).__name__}).") from None
+    if config.get("ENGINE") not in ("django.db.backends.sqlite3", "django.db.backends.postgresql"):
+        raise ValueError("The scheme is not postgres or sqlite.")
+    unknown = sorted(set(config.get("OPTIONS", {})) - DATABASE_OPTIONS)
+    if unknown:
+        raise ValueError(f"The option {unknown[0]!r} is not one of {', '.join(sorted(DATABASE_OPTIONS))}.")
+    if config["ENGINE"].endswith("postgresql"):
+        if not config.get("NAME"):
+            raise ValueError("The database name is missing.")
+        _database_host(raw.strip())
+    return raw.strip()
+
+
+def _database_host(url: str) -> Host | None:
+    """The host that libpq will dial, or None for a Unix socket."""
+    name = str(environ.Env.db_url_config(url).get("HOST") or "")
+    if not name or name.startswith("/"):
+        return None
+    host = Host.parse(name)
+    if isinstance(host, Malformed):
+        raise ValueError(f"One host is needed: {host.reason}")
+    return host
+
+
+_BROKER = re.compile(
+    r"(?P<scheme>redis|rediss)://(?:[^@/?#;]*@)?(?P<host>\[[^\]]+\]|[^:/?#@;\[\]]+)(?::[0-9]{1,5})?(?:/[0-9]{0,3})?(?:\?ssl_[a-z_]+=[^;#&]*(?:&ssl_[a-z_]+=[^;#&]*)*)?"
+)
+
+
+def broker_url(raw: str) -> str:
+    url = raw.strip()
+    if re.fullmatch(r"redis\+socket://[^;#]+", url):
+        return url
+    match = _BROKER.fullmatch(url)
+    if match is None:
+        raise ValueError("It is not one redis://, rediss:// or redis+socket:// URL.")
+    host = Host.parse(match["host"].strip("[]"))
+    if isinstance(host, Malformed):
+        raise ValueError(host.reason)
+    return url
+
+
+def email_url(raw: str) -> str:
+    url = raw.strip()
+    match = re.fullmatch(r"(?:smtp|smtps|smtp\+tls|smtp\+ssl)://(?:[^@/?#]*@)?(?P<host>\[[^\]]+\]|[^:/?#@\[\]]+)(?::[0-9]{1,5})?/?", url)
+    if match is None:
+        raise ValueError("It is not an smtp://, smtp+tls:// or smtp+ssl:// URL.")
+    host = Host.parse(match["host"].strip("[]"))
+    if isinstance(host, Malformed):
+        raise ValueError(host.reason)
+    return url
+
+
+_INTERVAL = whole_number(1, 31 * 86400)
+_PORT = whole_number(1, 65535)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """The process environment as typed values. "" and () mean unset; None means unset where 0 would be a value."""
+
+    # Air gap
+    airgapped: bool = variable(
+        "AISOC_AIRGAPPED", strict_bool, False, example="1", help="Refuse every outbound call but to private hosts and the allowlist."
+    )
+    allowlist: tuple[AllowEntry, ...] = variable(
+        "AISOC_AIRGAP_ALLOWLIST",
+        parse_allowlist,
+        (),
+        example="intel.example.com,10.0.0.5:8443",
+        help="Hosts, addresses and networks that may be contacted.",
+    )
+    guard: str = variable(
+        "AISOC_AIRGAP_GUARD", one_of(*GUARD_MODES), "enforce", example="enforce", help="Mode of the process guard: enforce, report or off."
+    )
+    egress_proxy: str = variable(
+        "AISOC_EGRESS_PROXY",
+        proxy_url,
+        "",
+        example="http://proxy.corp:3128",
+        help="Proxy of gated clients; proxy and target must both pass.",
+        secret=True,
+    )
+    ca_bundle: str = variable(
+        "AISOC_CA_BUNDLE", ca_bundle, "", example="/etc/ssl/site-ca.pem", help="PEM file of internal CAs, used by every client."
+    )
+    # Process
+    service: str = variable("AISOC_SERVICE", one_of(*SERVICES), "", example="api", help="Name of this process in logs, health and fleet.")
+    health_port: int | None = variable("AISOC_HEALTH_PORT", _PORT, None, example="8001", help="Worker and beat serve /health on this port.")
+    bind: str = variable("AISOC_BIND", text, "127.0.0.1", example="0.0.0.0", help="Address on which web and health listen.")
+    port: int = variable("PORT", _PORT, 8000, example="8000", help="Port of the web; bin/up puts worker and beat health on the next two.")
+    # Deployment
+    environment: str = variable(
+        "AISOC_ENVIRONMENT",
+        one_of(*ENVIRONMENTS),
+        "development",
+        example="production",
+        help="development generates its secrets; production demands them.",
+    )
+    data_dir: str = variable("AISOC_DATA_DIR", text, "var", example="/var/lib/aisoc", help="Folder of the database, the spool and generated secrets.")
+    database_url: str = variable(
+        "DATABASE_URL",
+        database_url,
+        "",
+        example="postgres://aisoc@db.internal:5432/aisoc",
+        help="PostgreSQL or SQLite; unset: SQLite in the data folder.",
+        secret=True,
+    )
+    broker_url: str = variable(
+        "CELERY_BROKER_URL",
+        broker_url,
+        "",
+        example="redis://valkey.internal:6379/0",
+        help="Redis or Valkey; unset: the embedded Valkey.",
+        secret=True,
+    )
+    secret_key: str = variable(
+        "SECRET_KEY", secret_key, "", example="50 random characters", help="Django's signing key; required in production.", secret=True
+    )
+    allowed_hosts: tuple[str, ...] = variable(
+        "ALLOWED_HOSTS", django_hosts, (), example="aisoc.corp", help="Names under which browsers reach the web; required in production."
+    )
+    credential_key: str = variable(
+        "AISOC_CREDENTIAL_KEY",
+        fernet_key,
+        "",
+        example="the output of Fernet.generate_key()",
+        help="Seals stored credentials; required in production.",
+        secret=True,
+    )
+    credential_key_rotation_from: tuple[str, ...] = variable(
+        "AISOC_CREDENTIAL_KEY_ROTATION_FROM", fernet_keys, (), example="the previous Fernet key", help="Old keys, for opening only.", secret=True
+    )
+    byok_denied_hosts: tuple[AllowEntry, ...] = variable(
+        "AISOC_BYOK_DENIED_HOSTS", denied_hosts, (), example="vault.corp,10.9.0.0/16", help="More hosts that no tenant URL may reach."
+    )
+    # Language model
+    llm_base_url: str = variable("LLM_BASE_URL", http_url, "", example="http://ollama:11434/v1", help="The operator's LLM endpoint.")
+    llm_api_key: str = variable("LLM_API_KEY", text, "", example="the gateway's key", help="Its key; a local server needs none.", secret=True)
+    llm_model: str = variable("LLM_MODEL", text, "", example="llama3.1:8b", help="Its model.")
+    openai_base_url: str = variable(
+        "OPENAI_BASE_URL", http_url, "", example="https://api.openai.com/v1", help="Used as a whole when no LLM_ URL or key is set."
+    )
+    openai_api_key: str = variable("OPENAI_API_KEY", text, "", example="a key", help="Key of that family.", secret=True)
+    openai_model: str = variable("OPENAI_MODEL", text, "", example="gpt-4o-mini", help="Model of that family.")
+    anthropic_api_key: str = variable("ANTHROPIC_API_KEY", text, "", example="a key", help="Read for the audit checklist only.", secret=True)
+    anthropic_base_url: str = variable(
+        "ANTHROPIC_BASE_URL", http_url, "", example="http://litellm.internal:4000", help="Read for the audit checklist only."
+    )
+    # Threat intel
+    kev_url: str = variable(
+        "CISA_KEV_URL", http_url, KEV_URL, example="http://kev-mirror/feed.json", help="CISA KEV catalogue; point it at the mirror."
+    )
+    kev_poll_interval: int = variable("CISA_KEV_POLL_INTERVAL", _INTERVAL, 86400, example="86400", help="Seconds between polls.")
+    taxii_url: str = variable("TAXII_URL", http_url, "", example="https://taxii.intel.corp/taxii2/", help="TAXII 2.x server.")
+    taxii_api_root: str = variable("TAXII_API_ROOT", text, "", example="intel", help="Its API root.")
+    taxii_collection_ids: tuple[str, ...] = variable(
+        "TAXII_COLLECTION_IDS", comma_list, (), example="indicators", help="Its collections, one feed each."
+    )
+    taxii_username: str = variable("TAXII_USERNAME", text, "", example="aisoc", help="Basic authentication.")
+    taxii_password: str = variable("TAXII_PASSWORD", text, "", example="a password", help="Basic authentication.", secret=True)
+    taxii_poll_interval: int = variable("TAXII_POLL_INTERVAL", _INTERVAL, 900, example="900", help="Seconds between polls.")
+    misp_url: str = variable("MISP_URL", http_url, "", example="https://misp.intel.corp", help="MISP server, for pull and push.")
+    misp_api_key: str = variable("MISP_API_KEY", text, "", example="a key", help="Its key.", secret=True)
+    misp_push_auto: bool = variable("MISP_PUSH_AUTO", strict_bool, False, example="0", help="Push every posted indicator, not only on request.")
+    misp_poll_interval: int = variable("MISP_POLL_INTERVAL", _INTERVAL, 1800, example="1800", help="Seconds between polls.")
+    otx_api_key: str = variable("OTX_API_KEY", text, "", example="a key", help="AlienVault OTX; unset: the feed is off.", secret=True)
+    otx_base_url: str = variable("OTX_BASE_URL", http_url, "https://otx.alienvault.com", example="https://otx-mirror.corp", help="OTX server.")
+    otx_poll_interval: int = variable("OTX_POLL_INTERVAL", _INTERVAL, 1800, example="1800", help="Seconds between polls.")
+    vt_api_key: str = variable("VT_API_KEY", text, "", example="a key", help="VirusTotal, live enrichment provider.", secret=True)
+    vt_base_url: str = variable("VT_BASE_URL", http_url, "https://www.virustotal.com", example="https://vt-proxy.corp", help="VirusTotal server.")
+    # Channels
+    slack_webhook_url: str = variable(
+        "SLACK_WEBHOOK_URL", http_url, "", example="https://slack-relay.corp/hook", help="Slack webhook or relay.", secret=True
+    )
+    teams_webhook_url: str = variable(
+        "TEAMS_WEBHOOK_URL", http_url, "", example="https://teams-relay.corp/hook", help="Teams webhook or relay.", secret=True
+    )
+    alert_webhook_url: str = variable("ALERT_WEBHOOK_URL", http_url, "", example="https://soar.corp/hook", help="Generic webhook.", secret=True)
+    pagerduty_url: str = variable(
+        "PAGERDUTY_URL", http_url, "https://events.pagerduty.com", example="https://pd-relay.corp", help="PagerDuty Events API."
+    )
+    pagerduty_routing_key: str = variable("PAGERDUTY_ROUTING_KEY", text, "", example="a key", help="PagerDuty routing key.", secret=True)
+    opsgenie_url: str = variable("OPSGENIE_URL", http_url, "https://api.opsgenie.com", example="https://og-relay.corp", help="Opsgenie API.")
+    opsgenie_api_key: str = variable("OPSGENIE_API_KEY", text, "", example="a key", help="Opsgenie key.", secret=True)
+    email_url: str = variable("EMAIL_URL", email_url, "", example="smtp+tls://mail.corp:587", help="Mail relay.", secret=True)
+    alert_email_to: tuple[str, ...] = variable("ALERT_EMAIL_TO", comma_list, (), example="soc@example.corp", help="Receivers of alert mail.")
+
+    @property
+    def policy(self) -> EgressPolicy:
+        return EgressPolicy(self.airgapped, self.allowlist)
+
+
+def known_variables() -> tuple[Mapping[str, Any], ...]:
+    """Name, parser, example, help, default and secrecy of each variable, in the order of the table."""
+    return tuple({**spec.metadata, "default": spec.default if spec.default is not MISSING else None} for spec in fields(Environment))
+
+
+def read(source: Mapping[str, str]) -> Environment:
+    """Read, check and cross-check every variable. Raises EnvError."""
+    _refuse_unknown_names(source)
+    values = {spec.name: _value(source, spec.metadata) for spec in fields(Environment) if _raw(source, spec.metadata)}
+    environment = Environment(**values)
+    if environment.environment == "production":
+        _require_for_production(environment)
+    if environment.airgapped:
+        _refuse_public_infrastructure(environment, source)
+    return environment
+
+
+def load() -> Environment:
+    """Read the environment of this process. Raises EnvError."""
+    return read(os.environ)
+
+
+def proxy_variables() -> tuple[str, ...]:
+    """Names of the proxy variables that are set in this process, for the log; never their values."""
+    return tuple(sorted(name for name in os.environ if name.lower() in PROXY_NAMES and os.environ[name]))
+
+
+def _raw(source: Mapping[str, str], meta: Mapping[str, Any]) -> str:
+    """The variable's text, from the variable or from the file that NAME_FILE names; "" when neither is set."""
+    name = meta["name"]
+    raw = source.get(name, "")
+    path = source.get(name + FILE_SUFFIX, "").strip() if meta["secret"] else ""
+    if not path:
+        return raw if raw.strip() else ""
+    if raw.strip():
+        raise EnvError(f"{name} and {name}{FILE_SUFFIX} are both set. Keep one of them.")
+    try:
+        content = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeError, ValueError) as error:
+        raise EnvError(f"{name}{FILE_SUFFIX} cannot be read ({type(error).__name__}). Use the path of a UTF-8 text file.") from None
+    if not content:
+        raise EnvError(f"{name}{FILE_SUFFIX} names an empty file. Put the value into it, for example {meta['example']}.")
+    return content
+
+
+def _value(source: Mapping[str, str], meta: Mapping[str, Any]) -> Any:
+    raw = _raw(source, meta)
+    try:
+        return meta["parse"](raw)
+    except ValueError as error:
+        hidden = meta["secret"] or "@" in raw or "?" in raw  # user info and queries hold passwords too
+        shown = "" if hidden else f"={_one_line(raw)}"
+        reason = "" if meta["secret"] and raw in str(error) else f" {_one_line_text(str(error))}"
+        raise EnvError(f"{meta['name']}{shown} cannot be used.{reason} Example: {meta['name']}={meta['example']}") from None
+
+
+def _one_line(raw: str) -> str:
+    return ascii(raw if len(raw) <= 120 else raw[:117] + "...")
+
+
+def _one_line_text(message: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in message)
+
+
+def _refuse_unknown_names(source: Mapping[str, str]) -> None:
+    """AISOC_AIRGAPED=1 must not mean open."""
+    known = {name for spec in known_variables() for name in ((spec["name"], spec["name"] + FILE_SUFFIX) if spec["secret"] else (spec["name"],))}
+    known.update(TEST_NAMES)
+    for name in sorted(source):
+        if name.upper().startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name.upper(), [other for other in sorted(known) if other.startswith(PREFIX)], n=1, cutoff=0.0)[0]
+            raise EnvError(f"{_one_line_text(name)} is not a variable of this product. Did you mean {near}? Remove the unknown name.")
+
+
+def _require_for_production(environment: Environment) -> None:
+    for spec in fields(Environment):
+        if spec.name in ("secret_key", "allowed_hosts", "credential_key") and not getattr(environment, spec.name):
+            raise EnvError(
+                f"{spec.metadata['name']} is required when AISOC_ENVIRONMENT=production. Example: {spec.metadata['name']}={spec.metadata['example']}"
+            )
+
+
+def _refuse_public_infrastructure(environment: Environment, source: Mapping[str, str]) -> None:
+    """The database and the broker are dialled by C code or at start, before any gate could be asked."""
+    hosts: dict[str, str] = {}
+    if environment.database_url and environment.database_url.split(":", 1)[0] not in ("sqlite",):
+        for name in LIBPQ_NAMES:
+            if source.get(name):
+                raise EnvError(
+                    f"{name} is set and would redirect the database connection past the air gap. Unset it and write the host into DATABASE_URL."
+                )
+        if (host := _database_host(environment.database_url)) is not None:
+            hosts["DATABASE_URL"] = str(host)
+    if (match := _BROKER.fullmatch(environment.broker_url)) is not None:
+        hosts["CELERY_BROKER_URL"] = match["host"].strip("[]")
+    for name, text_of_host in hosts.items():
+        decision = environment.policy.decide_host(text_of_host)
+        if not decision.allowed:
+            raise EnvError(
+                f"{name} points outside while AISOC_AIRGAPPED is on: {decision.reason} Use an internal host, or put it on AISOC_AIRGAP_ALLOWLIST."
+            )

@@ -1,0 +1,55 @@
+"""The scheduler that beat runs: several may run, the one with the lease acts, a dead one is replaced when its lease ends."""
+
+import time
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from celery.beat import Scheduler
+from django.conf import settings
+from django.db import DatabaseError, connections
+
+from aisoc_admin.logs import process_name
+from threatintel.beat import Timetable, announce, hold_lease, release_lease
+from threatintel.registry import feeds
+from threatintel.schedule import plan
+
+TICK = 1.0  # seconds; a lease is renewed at each
+log = structlog.stdlib.get_logger("beat")
+
+
+class LeasedScheduler(Scheduler):
+    """Celery's scheduler seam (setup_schedule, tick, close) over the timetable in threatintel.beat."""
+
+    def setup_schedule(self) -> None:
+        self.holder = f"{process_name()}:{uuid4().hex[:8]}"
+        self.timetable = Timetable(plan(feeds(), settings.AIRGAP_POLICY), settings.AIRGAP_POLICY, self._send_poll)
+        self.leading = 0
+        announce(self.timetable.plan)
+
+    def tick(self, *_args: Any, **_kwargs: Any) -> float:
+        """One round; returns the seconds until the next."""
+        try:
+            epoch = hold_lease(self.holder)
+            if epoch is None:
+                self.leading = 0
+            else:
+                if epoch != self.leading:
+                    log.info("beat.leading", epoch=epoch, feeds=[spec.name for spec in self.timetable.plan.beat])
+                    self.leading = epoch
+                    self.timetable.lead(epoch, time.monotonic())
+                self.timetable.tick(time.monotonic())
+        except DatabaseError as error:
+            log.warning("beat.database_away", error=type(error).__name__)
+            connections.close_all()
+        return TICK
+
+    def close(self) -> None:
+        try:
+            release_lease(self.holder)
+        except DatabaseError as error:
+            log.warning("beat.lease_not_released", error=type(error).__name__)
+        super().close()
+
+    def _send_poll(self, feed: str, slot: str) -> None:
+        self.app.send_task("threatintel.tasks.poll", args=(feed, slot), queue="intel", retry=False)

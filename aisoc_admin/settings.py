@@ -1,0 +1,183 @@
+"""Django's settings, read top to bottom from the typed environment. Bad configuration ends the process here, with status 2."""
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import environ
+
+from aisoc_admin import __version__, env, keys, role
+from aisoc_admin.embedded import embedded_broker_url
+from aisoc_admin.logs import log_config
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+try:
+    ENV = env.load()
+    DATA_DIR = (BASE_DIR / ENV.data_dir).resolve()
+    PRODUCTION = ENV.environment == "production"
+    try:
+        SECRET_KEY = ENV.secret_key or keys.kept_secret(DATA_DIR / "secret_key")
+    except OSError as error:
+        raise env.EnvError(f"AISOC_DATA_DIR={ENV.data_dir} cannot be written ({type(error).__name__}). Use a folder that this user owns.") from None
+except env.EnvError as error:
+    print(error, file=sys.stderr)
+    raise SystemExit(2) from None
+
+# ── Process ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+VERSION = __version__
+ROLE = role.current()
+SERVICE = ENV.service or ("threatintel" if ROLE in (role.Role.WORKER, role.Role.BEAT) else "api")
+LOGGING = log_config(service=SERVICE, version=VERSION, stream="ext://sys.stderr" if ROLE is role.Role.COMMAND else "ext://sys.stdout")
+HEALTH_PORT = ENV.health_port
+BIND = ENV.bind
+
+# ── Air gap ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+AIRGAP_POLICY = ENV.policy
+AIRGAP_GUARD = ENV.guard
+AIRGAP_SERVICE = SERVICE
+AIRGAP_SPOOL_DIR = DATA_DIR / "spool"
+AIRGAP_CA_BUNDLE = ENV.ca_bundle
+AIRGAP_EGRESS_PROXY = ENV.egress_proxy
+AIRGAP_PROXY_VARIABLES = env.proxy_variables()
+
+# ── Django ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+DEBUG = False
+ALLOWED_HOSTS = list(ENV.allowed_hosts) or ["localhost", "127.0.0.1", "[::1]"]
+ROOT_URLCONF = "aisoc_admin.urls"
+WSGI_APPLICATION = "aisoc_admin.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en"
+USE_TZ = True
+TIME_ZONE = "UTC"
+APPEND_SLASH = True
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "knox",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "airgap",
+    "tenants",
+    "llm",
+    "threatintel",
+    "console",
+]
+
+MIDDLEWARE = [
+    "aisoc_admin.first.AnsweredFirst",
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "console.context.chrome",
+            ]
+        },
+    }
+]
+
+# ── Database ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(DATA_DIR / "aisoc.sqlite3")}
+DATABASES: dict[str, dict[str, Any]] = {"default": environ.Env.db_url_config(ENV.database_url) if ENV.database_url else SQLITE}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # IMMEDIATE takes the write lock at BEGIN: without it three of four read-then-write transactions fail as "locked".
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+else:
+    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DATABASES["default"]["CONN_MAX_AGE"] = 60
+
+# ── Login, sessions, browser policy ──────────────────────────────────────────────────────────────────────────────────
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+LOGIN_URL = "/login/"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/login/"
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "console.errors.csrf_failure"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+
+# ── Static files ─────────────────────────────────────────────────────────────────────────────────────────────────────
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True  # served from the packages as installed: no collectstatic step before the first start
+
+# ── API ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.authentication.TokenAuthentication", "rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["tenants.permissions.HasRole"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "aisoc_admin.api.CursorPages",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "aisoc_admin.api.error_response",
+    "PAGE_SIZE": 50,
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+KNOX_TOKEN_MODEL = "tenants.ApiToken"
+REST_KNOX = {"TOKEN_TTL": timedelta(days=90), "TOKEN_MODEL": KNOX_TOKEN_MODEL, "AUTH_HEADER_PREFIX": "Token"}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "AiSOC Admin",
+    "DESCRIPTION": "Control plane of an air-gapped security operations centre.",
+    "VERSION": VERSION,
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",  # the default loads from a public CDN
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SERVE_PERMISSIONS": ["tenants.permissions.HasRole"],
+}
+
+# ── Tasks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+BROKER_IS_EMBEDDED = not ENV.broker_url
+CELERY_BROKER_URL = ENV.broker_url or embedded_broker_url(DATA_DIR)
+
+# ── Domain ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+LLM_ENVIRONMENT = {
+    "LLM": (ENV.llm_base_url, ENV.llm_api_key, ENV.llm_model),
+    "OPENAI": (ENV.openai_base_url, ENV.openai_api_key, ENV.openai_model),
+}

@@ -1,0 +1,15 @@
+"""The WSGI application that gunicorn serves."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+from aisoc_admin import role
+
+role.become(role.Role.WEB)
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aisoc_admin.settings")
+application = get_wsgi_application()
+
+from aisoc_admin.background import start_background  # noqa: E402 - needs the settings
+
+start_background()  # this module is imported in each gunicorn worker, after the fork

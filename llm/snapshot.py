@@ -1,0 +1,58 @@
+"""The public LLM snapshot: CONTRACTS.md 2.2, exactly these keys in this order, computed by the resolver the runtime uses."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.conf import settings
+
+from airgap.active import active_policy
+from airgap.policy import EgressPolicy
+from llm.config import LLMConfig, from_environment
+from llm.resolver import ResolvedLLM, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class LLMSnapshot:
+    """Never any part of a key: only whether one is set."""
+
+    provider: str
+    model: str | None
+    base_url: str | None
+    host: str | None
+    key_set: bool
+    airgap_enabled: bool
+    airgap_compliant: bool
+    is_local: bool
+    effective_path: str
+    policy_note: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def environment_llm() -> LLMConfig:
+    """The operator's connection, from settings."""
+    return from_environment(settings.LLM_ENVIRONMENT)
+
+
+def resolved_environment() -> ResolvedLLM:
+    return resolve(environment_llm(), active_policy())
+
+
+def llm_snapshot(environment: LLMConfig | None = None, policy: EgressPolicy | None = None) -> LLMSnapshot:
+    """The operator's LLM as the runtime would use it now."""
+    policy = policy or active_policy()
+    resolved = resolve(environment or environment_llm(), policy)
+    config = resolved.config
+    return LLMSnapshot(
+        provider=config.provider.value,
+        model=config.model or None,
+        base_url=config.base_url or None,
+        host=config.host or None,
+        key_set=bool(config.key),
+        airgap_enabled=policy.enabled,
+        airgap_compliant=resolved.compliant,
+        is_local=config.is_local,
+        effective_path=resolved.path.value,
+        policy_note=resolved.reason,
+    )

@@ -1,0 +1,1 @@
+"""Threat intelligence inside the wall: feeds from mirrors, indicators, lookups."""

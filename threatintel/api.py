@@ -1,0 +1,125 @@
+"""The threat-intel endpoints."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import APIException, NotFound, ValidationError
+from rest_framework.generics import ListAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from airgap.active import active_policy
+from threatintel import runs
+from threatintel.models import FeedRun, Indicator
+from threatintel.queries import search_indicators, view_of
+from threatintel.registry import feed_named
+from threatintel.schedule import plan
+from threatintel.snapshot import Verdict, feeds_snapshot
+from threatintel.tasks import poll as poll_task
+
+
+class FeedSchema(serializers.Serializer[object]):
+    name = serializers.CharField()
+    title = serializers.CharField()
+    kind = serializers.CharField()
+    state = serializers.ChoiceField(choices=[(item.value, item.value) for item in Verdict])
+    reason = serializers.CharField()
+    rule = serializers.CharField(allow_null=True)
+    host = serializers.CharField(allow_null=True)
+    every_seconds = serializers.IntegerField()
+    last_success = serializers.DateTimeField(allow_null=True)
+    last_attempt = serializers.DateTimeField(allow_null=True)
+    next_run = serializers.DateTimeField(allow_null=True)
+    data_date = serializers.DateTimeField(allow_null=True)
+    indicators = serializers.IntegerField()
+
+
+class FeedListSchema(serializers.Serializer[object]):
+    results = FeedSchema(many=True)
+    next = serializers.URLField(allow_null=True)
+
+
+class RunSchema(serializers.Serializer[object]):
+    run = serializers.IntegerField()
+
+
+class SourceSchema(serializers.Serializer[object]):
+    feed = serializers.CharField()
+    external_id = serializers.CharField()
+    confidence = serializers.IntegerField()
+    tlp = serializers.CharField()
+    url = serializers.CharField()
+
+
+class IndicatorSchema(serializers.Serializer[Indicator]):
+    type = serializers.CharField()
+    value = serializers.CharField()
+    status = serializers.ChoiceField(choices=[(word, word) for word in ("active", "expired", "revoked")])
+    confidence = serializers.IntegerField()
+    tlp = serializers.CharField()
+    labels = serializers.ListField(child=serializers.CharField())
+    first_seen = serializers.DateTimeField(allow_null=True)
+    last_seen = serializers.DateTimeField(allow_null=True)
+    valid_until = serializers.DateTimeField(allow_null=True)
+    sources = SourceSchema(many=True)
+
+    def to_representation(self, instance: Indicator) -> dict[str, Any]:
+        return view_of(instance).as_dict()
+
+
+class CannotPoll(APIException):
+    status_code = 409
+    default_code = "cannot_poll"
+
+
+class FeedsView(APIView):
+    @extend_schema(operation_id="feeds", responses=FeedListSchema)
+    def get(self, request: Request) -> Response:
+        """Every feed with its state and reason, refused and unconfigured ones too."""
+        return Response({"results": [feed.as_dict() for feed in feeds_snapshot()], "next": None})
+
+
+class PollView(APIView):
+    @extend_schema(operation_id="feed_poll", request=None, responses={202: RunSchema})
+    def post(self, request: Request, name: str) -> Response:
+        """Poll a feed now. 409 when the feed is refused or not configured."""
+        return Response({"run": request_poll(name).pk}, status=202)
+
+
+def request_poll(name: str) -> FeedRun:
+    """Open a run for the feed and send it to the worker. Raises NotFound, or CannotPoll with the reason."""
+    spec = feed_named(name)
+    if spec is None:
+        raise NotFound(f"There is no feed named {name[:60]!r}.")
+    if not spec.url:
+        raise CannotPoll(f"{spec.title} is not configured. {spec.to_configure}".strip())
+    if refused := plan((spec,), active_policy()).refused:
+        raise CannotPoll(refused[0].reason)
+    run = runs.open_run(spec.name, runs.manual_slot())
+    if run is None:
+        raise CannotPoll("This poll was asked for already.")
+    poll_task.apply_async(args=(run.feed, run.slot), queue="intel", retry=False)
+    return run
+
+
+class IndicatorSearchView(ListAPIView[Indicator]):
+    serializer_class = IndicatorSchema
+
+    @extend_schema(
+        operation_id="iocs_search",
+        parameters=[OpenApiParameter(name, str) for name in ("value", "type", "source")],
+        responses=IndicatorSchema(many=True),
+    )
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Indicators by exact value, type and feed."""
+        return super().get(request, *args, **kwargs)
+
+    def get_queryset(self) -> QuerySet[Indicator]:
+        given = {name: self.request.query_params[name].strip() for name in ("value", "type", "source") if name in self.request.query_params}
+        for name, text in given.items():
+            if not text or "\0" in text:
+                raise ValidationError({name: f"?{name}= is empty or holds a NUL character; leave it out, or give text."}, code="invalid")
+        return search_indicators(**given)

@@ -1,0 +1,1 @@
+"""One file a kind of feed: fetch(client, spec, cursor) yields pages of records."""

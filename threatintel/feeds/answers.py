@@ -1,0 +1,19 @@
+"""What every feed checks about an HTTP answer before it reads the body."""
+
+import httpx
+
+from threatintel.specs import FeedError
+
+JSON_TYPES = ("application/json", "text/json", "text/plain", "application/octet-stream", "")
+
+
+def require_json(response: httpx.Response) -> None:
+    """Raises FeedError for an error status or a body that does not claim to be JSON (a log-in page, say)."""
+    host = response.request.url.host
+    if response.status_code in (401, 403):
+        raise FeedError(f"HTTP {response.status_code} from {host}: check the credentials of this feed.")
+    if response.status_code != 200:
+        raise FeedError(f"HTTP {response.status_code} from {host}.")
+    content_type = response.headers.get("Content-Type", "").split(";", 1)[0].strip().lower()
+    if content_type not in JSON_TYPES and not content_type.endswith("+json"):
+        raise FeedError(f"{host} answered {ascii(content_type)[1:-1][:60]}, not JSON.")

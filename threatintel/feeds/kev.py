@@ -1,0 +1,64 @@
+"""CISA Known Exploited Vulnerabilities: one conditional GET, the whole catalogue in one page.
+
+Source: CISA's KEV JSON and its schema. Conditional requests after RFC 9110 section 13.1 (If-None-Match, If-Modified-Since).
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import ijson
+
+from airgap.transport import Client
+from threatintel.feeds.answers import require_json
+from threatintel.normalise import kev_record, timestamp
+from threatintel.specs import Cursor, FeedError, FeedSpec, Page
+
+MAX_ROWS = 200_000  # the catalogue has grown by some 250 a year
+_META = ("catalogVersion", "dateReleased", "count")
+
+
+def fetch(client: Client, spec: FeedSpec, cursor: Cursor) -> Iterator[Page]:
+    """The catalogue as one complete page; nothing when the mirror says that it has not changed."""
+    validators = {"If-None-Match": cursor.get("etag", ""), "If-Modified-Since": cursor.get("last_modified", "")}
+    with client.stream("GET", spec.url, headers={name: value for name, value in validators.items() if value}, follow_redirects=True) as response:
+        if response.status_code == 304 and cursor:
+            return
+        require_json(response)
+        meta, rows = read_catalogue(response.iter_bytes())
+        fresh = {"etag": response.headers.get("ETag", ""), "last_modified": response.headers.get("Last-Modified", "")}
+    yield page_of(meta, rows, {name: value[:200] for name, value in fresh.items() if value})
+
+
+def read_catalogue(chunks: Iterator[bytes]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Parse the JSON as it streams in. Raises FeedError for JSON that is broken or ends early."""
+    meta: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = []
+    builder = ijson.ObjectBuilder()
+    try:
+        for prefix, event, value in ijson.parse(ijson.from_iter(chunks), use_float=True):
+            if prefix in _META and event in ("string", "number"):
+                meta[prefix] = value
+            elif prefix.startswith("vulnerabilities.item"):
+                builder.event(event, value)
+                if prefix == "vulnerabilities.item" and event == "end_map":
+                    rows.append(builder.value)
+                    builder = ijson.ObjectBuilder()
+                    if len(rows) > MAX_ROWS:
+                        raise FeedError(f"The catalogue has more than {MAX_ROWS} rows.")
+    except ijson.JSONError as error:
+        raise FeedError(f"The catalogue is not whole JSON: {ascii(str(error).splitlines()[0])[1:-1][:80]} (after {len(rows)} rows).") from None
+    return meta, rows
+
+
+def page_of(meta: Mapping[str, Any], rows: list[dict[str, Any]], cursor: Cursor) -> Page:
+    """The page of a parsed catalogue. Raises FeedError when it is empty or its count differs: a part must not retire the rest."""
+    if not rows:
+        raise FeedError("The catalogue has no rows.")
+    if meta.get("count") != len(rows):
+        raise FeedError(f"The catalogue says {meta.get('count')} rows but has {len(rows)}.")
+    return Page(
+        records=tuple(kev_record(row) for row in rows),
+        cursor={**cursor, "catalog_version": str(meta.get("catalogVersion", ""))[:60]},
+        data_date=timestamp(meta.get("dateReleased")),
+        complete=True,
+    )

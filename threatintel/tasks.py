@@ -1,0 +1,14 @@
+"""Celery tasks: thin, with names and slots as arguments, never URLs or keys."""
+
+from celery import shared_task
+
+from threatintel.poll import poll as run_poll
+from threatintel.registry import feed_named
+
+
+@shared_task(name="threatintel.tasks.poll", soft_time_limit=240, time_limit=300)
+def poll(feed: str, slot: str) -> None:
+    """Do the run that the scheduler opened. A repeated or late message finds it claimed and does nothing."""
+    spec = feed_named(feed)
+    if spec is not None and spec.url:
+        run_poll(spec, slot)
