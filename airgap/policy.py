@@ -272,7 +272,7 @@ def _reject_decoration(text: str) -> None:
     if "://" in text:
         url = Url.parse(text)
         better = "a host name" if isinstance(url, Malformed) else f"'{url.host}'"
-        raise PolicyError(f"The entry {text!r} is a URL.", f"Use {better}.")
+        raise PolicyError("An entry is a URL.", f"Use {better}.")
     if text[0] in "\"'" or text[-1] in "\"'":
         raise PolicyError(f"The entry {text!r} is quoted.", f"Use {text.strip(chr(34) + chr(39))!r} without quotes.")
     if "*" in text or text.startswith("."):
@@ -288,8 +288,10 @@ def _reject_decoration(text: str) -> None:
 
 def _parse_network(text: str) -> Network:
     address, _, length = text.partition("/")
-    if isinstance(Host.parse(address.split(":")[0] if address.count(":") == 1 else address), Malformed) or Host.parse(address) == Host(address):
-        raise PolicyError(f"The entry {text!r} is neither a host nor a network.", f"Use {address!r}, without a path.")
+    host = Host.parse(address)
+    if isinstance(host, Malformed) or host.address is None:
+        better = "intel.example.com" if isinstance(host, Malformed) else address
+        raise PolicyError(f"The entry {text!r} is neither a host nor a network.", f"Use {better!r}, without a path.")
     try:
         network = ip_network(text)
     except ValueError:

@@ -329,6 +329,14 @@ class Environment:
     def policy(self) -> EgressPolicy:
         return EgressPolicy(self.airgapped, self.allowlist)
 
+    @property
+    def llm_families(self) -> dict[str, tuple[str, str, str]]:
+        """URL, key and model of each family of LLM variables."""
+        return {
+            "LLM": (self.llm_base_url, self.llm_api_key, self.llm_model),
+            "OPENAI": (self.openai_base_url, self.openai_api_key, self.openai_model),
+        }
+
 
 def known_variables() -> tuple[Mapping[str, Any], ...]:
     """Name, parser, example, help, default and secrecy of each variable, in the order of the table."""

@@ -177,7 +177,4 @@ BROKER_IS_EMBEDDED = not ENV.broker_url
 CELERY_BROKER_URL = ENV.broker_url or embedded_broker_url(DATA_DIR)
 
 # ── Domain ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-LLM_ENVIRONMENT = {
-    "LLM": (ENV.llm_base_url, ENV.llm_api_key, ENV.llm_model),
-    "OPENAI": (ENV.openai_base_url, ENV.openai_api_key, ENV.openai_model),
-}
+LLM_ENVIRONMENT = ENV.llm_families
