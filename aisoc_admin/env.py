@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import environ
 
@@ -76,6 +77,13 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def listen_address(raw: str) -> str:
+    host = Host.parse(raw.strip())
+    if isinstance(host, Malformed):
+        raise ValueError(host.reason)
+    return host.text
+
+
 def one_of(*words: str) -> Callable[[str], str]:
     def parse(raw: str) -> str:
         word = raw.strip().lower()
@@ -133,9 +141,15 @@ def denied_hosts(raw: str) -> tuple[AllowEntry, ...]:
     return parse_allowlist(raw)
 
 
+def database_config(url: str) -> dict[str, Any]:
+    """Django's settings for a database URL. A Unix socket's folder stands percent-encoded in the host's place, as libpq has it."""
+    config: dict[str, Any] = environ.Env.db_url_config(url)
+    return {**config, "HOST": unquote(str(config.get("HOST") or ""))}
+
+
 def database_url(raw: str) -> str:
     try:
-        config = environ.Env.db_url_config(raw.strip())
+        config = database_config(raw.strip())
     except Exception as error:  # django-environ raises several kinds; the URL holds a password, so none is shown
         raise ValueError(f"It is not a database URL ({type(error).__name__}).") from None
     if config.get("ENGINE") not in ("django.db.backends.sqlite3", "django.db.backends.postgresql"):
@@ -152,7 +166,7 @@ def database_url(raw: str) -> str:
 
 def _database_host(url: str) -> Host | None:
     """The host that libpq will dial, or None for a Unix socket."""
-    name = str(environ.Env.db_url_config(url).get("HOST") or "")
+    name = str(database_config(url).get("HOST") or "")
     if not name or name.startswith("/"):
         return None
     host = Host.parse(name)
@@ -226,7 +240,7 @@ class Environment:
     # Process
     service: str = variable("AISOC_SERVICE", one_of(*SERVICES), "", example="api", help="Name of this process in logs, health and fleet.")
     health_port: int | None = variable("AISOC_HEALTH_PORT", _PORT, None, example="8001", help="Worker and beat serve /health on this port.")
-    bind: str = variable("AISOC_BIND", text, "127.0.0.1", example="0.0.0.0", help="Address on which web and health listen.")
+    bind: str = variable("AISOC_BIND", listen_address, "127.0.0.1", example="0.0.0.0", help="Address on which web and health listen.")
     port: int = variable("PORT", _PORT, 8000, example="8000", help="Port of the web; bin/up puts worker and beat health on the next two.")
     # Deployment
     environment: str = variable(

@@ -5,8 +5,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import environ
-
 from aisoc_admin import __version__, env, keys, role
 from aisoc_admin.embedded import embedded_broker_url
 from aisoc_admin.logs import log_config
@@ -102,7 +100,7 @@ TEMPLATES: list[dict[str, Any]] = [
 
 # ── Database ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(DATA_DIR / "aisoc.sqlite3")}
-DATABASES: dict[str, dict[str, Any]] = {"default": environ.Env.db_url_config(ENV.database_url) if ENV.database_url else SQLITE}
+DATABASES: dict[str, dict[str, Any]] = {"default": env.database_config(ENV.database_url) if ENV.database_url else SQLITE}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # IMMEDIATE takes the write lock at BEGIN: without it three of four read-then-write transactions fail as "locked".
     DATABASES["default"]["OPTIONS"] = {
@@ -144,7 +142,6 @@ CONTENT_SECURITY_POLICY = {
 
 # ── Static files ─────────────────────────────────────────────────────────────────────────────────────────────────────
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = True  # served from the packages as installed: no collectstatic step before the first start
 
 # ── API ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -160,6 +157,7 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 KNOX_TOKEN_MODEL = "tenants.ApiToken"
+MIGRATION_MODULES = {"knox": None}  # its migrations would make a table of its own token model, which ours replaces
 REST_KNOX = {"TOKEN_TTL": timedelta(days=90), "TOKEN_MODEL": KNOX_TOKEN_MODEL, "AUTH_HEADER_PREFIX": "Token"}
 SPECTACULAR_SETTINGS = {
     "TITLE": "AiSOC Admin",

@@ -19,6 +19,8 @@ FEED_FAILED = "feed.failed"
 WAIT = 20.0  # seconds without a byte before a poll gives up
 DEADLINE = 120.0  # seconds for one request of a poll
 
+MAX_BYTES = 32 * 1024 * 1024  # of one answer, after decompression
+
 log = structlog.stdlib.get_logger("threatintel")
 State = FeedRun.State
 
@@ -56,7 +58,7 @@ def _work(run: FeedRun, spec: FeedSpec, *, retry: bool) -> None:
         _end(run, State.REFUSED, decision.reason, rule=decision.rule.value)
         return
     try:
-        with gated_client(purpose=f"feed.{spec.name}", timeout=WAIT, deadline=DEADLINE) as client:
+        with gated_client(purpose=f"feed.{spec.name}", timeout=WAIT, deadline=DEADLINE, max_bytes=MAX_BYTES) as client:
             ingest(run, spec, spec.fetch(client, spec, load_cursor(spec)))
     except AirgapBlocked as blocked:
         _end(

@@ -367,7 +367,7 @@ def test_an_internal_ca_works_through_the_bundle_and_is_refused_without(
     with gated_client(purpose="test") as client:
         assert client.get(url).status_code == 200
     names.answers["other.corp"] = ["127.0.0.1"]
-    with gated_client(purpose="test") as client, pytest.raises(httpx.ConnectError, match="Hostname mismatch|not valid for"):
+    with gated_client(purpose="test") as client, pytest.raises(httpx.ConnectError, match=r"Hostname mismatch|not valid for"):
         client.get(f"https://other.corp:{server.port}/x")
 
 

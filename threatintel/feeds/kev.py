@@ -6,15 +6,13 @@ Source: CISA's KEV JSON and its schema. Conditional requests after RFC 9110 sect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import ijson
-
 from airgap.transport import Client
 from threatintel.feeds.answers import require_json
+from threatintel.feeds.json_stream import read_members
 from threatintel.normalise import kev_record, timestamp
 from threatintel.specs import Cursor, FeedError, FeedSpec, Page
 
 MAX_ROWS = 200_000  # the catalogue has grown by some 250 a year
-_META = ("catalogVersion", "dateReleased", "count")
 
 
 def fetch(client: Client, spec: FeedSpec, cursor: Cursor) -> Iterator[Page]:
@@ -33,20 +31,15 @@ def read_catalogue(chunks: Iterator[bytes]) -> tuple[dict[str, Any], list[dict[s
     """Parse the JSON as it streams in. Raises FeedError for JSON that is broken or ends early."""
     meta: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
-    builder = ijson.ObjectBuilder()
-    try:
-        for prefix, event, value in ijson.parse(ijson.from_iter(chunks), use_float=True):
-            if prefix in _META and event in ("string", "number"):
-                meta[prefix] = value
-            elif prefix.startswith("vulnerabilities.item"):
-                builder.event(event, value)
-                if prefix == "vulnerabilities.item" and event == "end_map":
-                    rows.append(builder.value)
-                    builder = ijson.ObjectBuilder()
-                    if len(rows) > MAX_ROWS:
-                        raise FeedError(f"The catalogue has more than {MAX_ROWS} rows.")
-    except ijson.JSONError as error:
-        raise FeedError(f"The catalogue is not whole JSON: {ascii(str(error).splitlines()[0])[1:-1][:80]} (after {len(rows)} rows).") from None
+    for key, value in read_members(chunks, "vulnerabilities"):
+        if key != "vulnerabilities":
+            meta[key] = value
+        elif not isinstance(value, dict):
+            raise FeedError("A row of the catalogue is not an object.")
+        elif len(rows) >= MAX_ROWS:
+            raise FeedError(f"The catalogue has more than {MAX_ROWS} rows.")
+        else:
+            rows.append(value)
     return meta, rows
 
 

@@ -1,0 +1,210 @@
+"""The environment: strict, and every message names the variable and a right value without showing a secret."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aisoc_admin import env
+from aisoc_admin.env import EnvError, read
+
+FERNET = "ZmVybmV0LWtleS1vZi0zMi1ieXRlcy0hISEhISEhISE="
+BAD = [
+    ("AISOC_AIRGAPPED", "maybe"),
+    ("AISOC_AIRGAPPED", "ture"),
+    ("AISOC_AIRGAPPED", "enabled"),
+    ("AISOC_AIRGAP_ALLOWLIST", "*"),
+    ("AISOC_AIRGAP_ALLOWLIST", "https://intel.corp/"),
+    ("AISOC_AIRGAP_GUARD", "audit"),
+    ("AISOC_EGRESS_PROXY", "proxy:3128"),
+    ("AISOC_EGRESS_PROXY", "http://proxy:3128/path"),
+    ("AISOC_CA_BUNDLE", "/nowhere/ca.pem"),
+    ("AISOC_SERVICE", "web"),
+    ("AISOC_HEALTH_PORT", "0"),
+    ("AISOC_HEALTH_PORT", "65536"),
+    ("AISOC_BIND", "everywhere at once"),
+    ("AISOC_ENVIRONMENT", "prod"),
+    ("AISOC_BYOK_DENIED_HOSTS", "*"),
+    ("AISOC_CREDENTIAL_KEY", "short"),
+    ("AISOC_CREDENTIAL_KEY_ROTATION_FROM", f"{FERNET},bad"),
+    ("PORT", "http"),
+    ("PORT", "-1"),
+    ("SECRET_KEY", "short"),
+    ("ALLOWED_HOSTS", "*"),
+    ("ALLOWED_HOSTS", "https://aisoc.corp"),
+    ("DATABASE_URL", "mysql://db/x"),
+    ("DATABASE_URL", "postgres://db/"),
+    ("DATABASE_URL", "postgres://db/x?host=other"),
+    ("DATABASE_URL", "postgres://db/x?hostaddr=8.8.8.8"),
+    ("DATABASE_URL", "postgres://db/x?service=other"),
+    ("DATABASE_URL", "postgres://db1,db2/x"),
+    ("DATABASE_URL", "rubbish"),
+    ("CELERY_BROKER_URL", "amqp://broker"),
+    ("CELERY_BROKER_URL", "redis://a;redis://b"),
+    ("CELERY_BROKER_URL", "redis://a/0?hostname=b"),
+    ("CELERY_BROKER_URL", "redis://134744072/0"),
+    ("LLM_BASE_URL", "ollama:11434"),
+    ("LLM_BASE_URL", "ftp://ollama/"),
+    ("LLM_BASE_URL", "ws://ollama/"),
+    ("OPENAI_BASE_URL", "http://127.1/"),
+    ("CISA_KEV_URL", "not-a-url"),
+    ("CISA_KEV_URL", "http://134744072/feed.json"),
+    ("CISA_KEV_POLL_INTERVAL", "1h"),
+    ("CISA_KEV_POLL_INTERVAL", "0"),
+    ("TAXII_URL", "taxii.corp"),
+    ("MISP_PUSH_AUTO", "sometimes"),
+    ("OTX_BASE_URL", "otx"),
+    ("EMAIL_URL", "mail.corp"),
+    ("SLACK_WEBHOOK_URL", "hooks.slack.com/x"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_a_value_that_does_not_parse_names_the_variable_and_a_right_value(name: str, value: str) -> None:
+    with pytest.raises(EnvError) as caught:
+        read({name: value})
+    message = str(caught.value)
+    assert message.startswith(name)
+    assert "Example: " in message
+    assert "\n" not in message
+
+
+def test_the_examples_are_right_values(tmp_path: Path) -> None:
+    for spec in env.known_variables():
+        if spec["name"] in ("AISOC_CA_BUNDLE", "AISOC_CREDENTIAL_KEY", "AISOC_CREDENTIAL_KEY_ROTATION_FROM"):
+            continue  # a path of the reader's machine, and keys
+        if spec["name"] == "SECRET_KEY":
+            continue
+        read({spec["name"]: spec["example"]} | ({"SECRET_KEY": "s" * 50, "ALLOWED_HOSTS": "a", "AISOC_CREDENTIAL_KEY": FERNET}))
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("AISOC_AIRGAPED", "AISOC_AIRGAPPED"),
+        ("AISOC_AIR_GAPPED", "AISOC_AIRGAPPED"),
+        ("aisoc_airgapped", "AISOC_AIRGAPPED"),
+        ("AISOC_AIRGAP_ALLOW_LIST", "AISOC_AIRGAP_ALLOWLIST"),
+        ("AISOC_AIRGAP_ALLOWED_HOSTS", "AISOC_AIRGAP_ALLOWLIST"),
+        ("AISOC_AIRGAPPED_FILE", "AISOC_AIRGAPPED"),
+    ],
+)
+def test_an_unknown_name_of_ours_stops_the_process_and_the_nearest_is_named(name: str, near: str) -> None:
+    with pytest.raises(EnvError) as caught:
+        read({name: "1"})
+    assert name in str(caught.value)
+    assert f"{near}?" in str(caught.value)
+
+
+def test_names_of_others_are_left_alone() -> None:
+    assert read({"PATH": "/bin", "HOME": "/", "LLM_TEMPERATURE": "0"}) == env.Environment()
+
+
+@pytest.mark.parametrize("name", [spec["name"] for spec in env.known_variables() if spec["secret"]])
+def test_a_secret_never_stands_in_a_message(name: str) -> None:
+    planted = "hunter2-planted value"
+    try:
+        read({name: planted, "AISOC_AIRGAPPED": "1"})
+    except EnvError as error:
+        assert "hunter2" not in str(error)
+    for url in (f"ftp://u:{planted}@x/", f"postgres://u:{planted}@8.8.8.8/x", f"redis://u:{planted}@8.8.8.8/0", f"http://u:{planted}@a@b/"):
+        try:
+            read({name: url, "AISOC_AIRGAPPED": "1"})
+        except EnvError as error:
+            assert "hunter2" not in str(error)
+
+
+def test_user_info_and_queries_of_plain_urls_are_not_shown_either() -> None:
+    with pytest.raises(EnvError) as caught:
+        read({"LLM_BASE_URL": "ftp://me:hunter2@ollama/?key=t0psecret"})
+    assert "hunter2" not in str(caught.value)
+    assert "t0psecret" not in str(caught.value)
+
+
+def test_a_secret_is_read_from_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("from-a-file\n", encoding="utf-8")
+    assert read({"LLM_API_KEY_FILE": str(path)}).llm_api_key == "from-a-file"
+    with pytest.raises(EnvError, match="both set"):
+        read({"LLM_API_KEY_FILE": str(path), "LLM_API_KEY": "x"})
+    with pytest.raises(EnvError, match="LLM_API_KEY_FILE cannot be read"):
+        read({"LLM_API_KEY_FILE": str(tmp_path / "missing")})
+    path.write_text("\n", encoding="utf-8")
+    with pytest.raises(EnvError, match="empty file"):
+        read({"LLM_API_KEY_FILE": str(path)})
+
+
+def test_blank_text_means_unset() -> None:
+    assert read({"AISOC_AIRGAPPED": "", "PORT": " ", "LLM_BASE_URL": "", "DATABASE_URL": ""}) == env.Environment()
+
+
+@pytest.mark.parametrize("missing", ["SECRET_KEY", "ALLOWED_HOSTS", "AISOC_CREDENTIAL_KEY"])
+def test_production_demands_its_secrets_and_hosts(missing: str) -> None:
+    whole = {"AISOC_ENVIRONMENT": "production", "SECRET_KEY": "s" * 50, "ALLOWED_HOSTS": "aisoc.corp", "AISOC_CREDENTIAL_KEY": FERNET}
+    read(whole)
+    del whole[missing]
+    with pytest.raises(EnvError, match=f"^{missing} is required"):
+        read(whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgres://u:hunter2@db.example.com/x"),
+        ("DATABASE_URL", "postgres://u:hunter2@8.8.8.8/x"),
+        ("CELERY_BROKER_URL", "redis://:hunter2@cache.example.com:6379/0"),
+        ("CELERY_BROKER_URL", "rediss://[2606:4700:4700::1111]:6379/0"),
+    ],
+)
+def test_a_public_database_or_broker_stops_the_process_under_air_gap(name: str, value: str) -> None:
+    read({name: value})
+    with pytest.raises(EnvError, match=f"^{name} points outside"):
+        read({name: value, "AISOC_AIRGAPPED": "1"})
+    read({name: value, "AISOC_AIRGAPPED": "1", "AISOC_AIRGAP_ALLOWLIST": "example.com,8.8.8.8,2606:4700:4700::1111"})
+
+
+@pytest.mark.parametrize("name", ["PGHOST", "PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE"])
+def test_variables_that_move_libpq_elsewhere_stop_the_process_under_air_gap(name: str) -> None:
+    source = {"DATABASE_URL": "postgres://u@db.internal/x", name: "8.8.8.8"}
+    read(source)
+    with pytest.raises(EnvError, match=f"^{name} is set"):
+        read({**source, "AISOC_AIRGAPPED": "1"})
+
+
+def test_a_unix_socket_of_the_database_is_inside() -> None:
+    for url in ("postgres://aisoc@%2Frun%2Fpostgresql/aisoc", "postgres:////run/postgresql/aisoc", "sqlite:////var/lib/aisoc/db.sqlite3"):
+        read({"DATABASE_URL": url, "AISOC_AIRGAPPED": "1"})
+    assert env.database_config("postgres://aisoc@%2Frun%2Fpostgresql/aisoc")["HOST"] == "/run/postgresql"
+
+
+def test_public_feeds_llm_and_channels_start() -> None:
+    read(
+        {
+            "AISOC_AIRGAPPED": "1",
+            "LLM_BASE_URL": "https://api.openai.com/v1",
+            "CISA_KEV_URL": "https://www.cisa.gov/x",
+            "SLACK_WEBHOOK_URL": "https://hooks.slack.com/x",
+            "EMAIL_URL": "smtp://mail.example.com:25",
+        }
+    )
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([spec["name"] for spec in env.known_variables() if spec["name"] != "AISOC_CA_BUNDLE"]), st.text(max_size=30), max_size=3
+    )
+)
+def test_no_text_raises_anything_but_an_env_error_of_one_line(source: dict[str, str]) -> None:
+    try:
+        read(source)
+    except EnvError as error:
+        assert "\n" not in str(error)
+
+
+def test_proxy_variables_are_named_without_their_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(env.proxy_variables()):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HTTPS_PROXY", "http://u:hunter2@proxy:1")
+    monkeypatch.setenv("no_proxy", "x")
+    assert env.proxy_variables() == ("HTTPS_PROXY",)

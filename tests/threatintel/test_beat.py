@@ -1,0 +1,145 @@
+"""The scheduler's rules: one leader, fresh slots at each leadership, and a broker that is away loses nothing."""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from airgap.policy import EgressPolicy
+from threatintel import runs
+from threatintel.beat import FIRST_WITHIN, LEASE, Timetable, announce, hold_lease, release_lease
+from threatintel.models import FeedRun, SchedulerLease
+from threatintel.schedule import plan
+from threatintel.specs import FeedSpec
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ON = EgressPolicy.from_text("1", "")
+
+
+def spec(name: str, url: str = "http://mirror/x", every: float = 3600) -> FeedSpec:
+    return FeedSpec(name=name, title=name, kind="kev", url=url, every=timedelta(seconds=every), fetch=lambda *_: iter(()))
+
+
+class Sent:
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, str]] = []
+        self.broken = False
+
+    def __call__(self, feed: str, slot: str) -> None:
+        if self.broken:
+            raise ConnectionError("no broker")
+        self.messages.append((feed, slot))
+
+
+def timetable(*specs: FeedSpec) -> tuple[Timetable, Sent]:
+    sent = Sent()
+    return Timetable(plan(specs, ON), ON, sent), sent
+
+
+def test_of_several_schedulers_one_leads_and_a_dead_one_is_replaced() -> None:
+    assert hold_lease("a") == 1
+    assert hold_lease("b") is None
+    assert hold_lease("a") == 1
+    SchedulerLease.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert hold_lease("b") == 2
+    assert hold_lease("a") is None
+
+
+def test_a_scheduler_that_stops_cleanly_gives_the_lease_back() -> None:
+    hold_lease("a")
+    release_lease("b")
+    assert hold_lease("b") is None
+    release_lease("a")
+    assert hold_lease("b") == 2
+
+
+def test_a_leader_that_lost_its_lease_starts_a_new_leadership() -> None:
+    assert hold_lease("a") == 1
+    SchedulerLease.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert hold_lease("a") == 2
+
+
+def test_every_feed_is_first_polled_within_thirty_seconds_of_a_death() -> None:
+    assert FIRST_WITHIN + LEASE.total_seconds() + 2 < 30
+    table, sent = timetable(spec("a"), spec("b"))
+    table.lead(1, now=1000.0)
+    table.tick(1000.0 + FIRST_WITHIN + 0.01)
+    assert [feed for feed, _slot in sent.messages] == ["a", "b"]
+
+
+def test_a_feed_comes_round_once_a_period_in_slots_of_its_own() -> None:
+    table, sent = timetable(spec("a", every=60))
+    table.lead(3, now=0.0)
+    for second in range(200):
+        table.tick(float(second))
+    slots = [slot for _feed, slot in sent.messages]
+    assert len(slots) == len(set(slots)) == 4
+    assert all(slot.startswith("3.") for slot in slots)
+
+
+def test_a_new_leadership_opens_fresh_slots() -> None:
+    table, sent = timetable(spec("a"))
+    for epoch in (1, 2):
+        table.lead(epoch, now=0.0)
+        table.tick(FIRST_WITHIN)
+    assert [slot.split(".")[0] for _feed, slot in sent.messages] == ["1", "2"]
+    assert FeedRun.objects.filter(feed="a").count() == 2
+
+
+def test_refused_and_unconfigured_feeds_have_no_entry() -> None:
+    table, sent = timetable(spec("public", "https://feeds.example.com/"), spec("off", ""), spec("a"))
+    table.lead(1, now=0.0)
+    table.tick(60.0)
+    assert [feed for feed, _slot in sent.messages] == ["a"]
+    assert not FeedRun.objects.exclude(feed="a").exists()
+
+
+def test_each_refused_feed_is_announced_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        announce(plan([spec("otx", "https://otx.alienvault.com"), spec("a")], ON))
+    (line,) = [record.msg for record in caplog.records]
+    assert isinstance(line, dict)
+    assert (line["event"], line["feed"], line["host"], line["rule"]) == ("airgap.feed_blocked", "otx", "otx.alienvault.com", "public")
+
+
+def test_a_poll_that_cannot_be_sent_is_kept_and_sent_when_the_broker_is_back() -> None:
+    table, sent = timetable(spec("a"))
+    sent.broken = True
+    table.lead(1, now=0.0)
+    table.tick(FIRST_WITHIN)
+    assert FeedRun.objects.get().state == "queued"
+    FeedRun.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    sent.broken = False
+    table.tick(FIRST_WITHIN + 10)
+    assert [feed for feed, _slot in sent.messages] == ["a"]
+
+
+def test_a_dead_workers_run_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, sent = timetable(spec("a"))
+    table.lead(1, now=0.0)
+    table.tick(FIRST_WITHIN)
+    run = runs.claim(*sent.messages[0])
+    assert run is not None
+    FeedRun.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    table.tick(FIRST_WITHIN + 10)
+    assert sent.messages == [(run.feed, run.slot)] * 2
+
+
+Environment = Callable[..., object]
+
+
+def test_celerys_scheduler_runs_the_timetable(environment: Environment) -> None:
+    from aisoc_admin.celery import app
+    from aisoc_admin.scheduler import LeasedScheduler
+
+    environment(AISOC_AIRGAPPED="1", CISA_KEV_URL="http://kev-mirror/feed.json", OTX_API_KEY="x")
+    scheduler = LeasedScheduler(app, lazy=False)
+    try:
+        assert [feed.name for feed in scheduler.timetable.plan.beat] == ["kev"]
+        assert scheduler.tick() <= 2
+        assert SchedulerLease.objects.get().holder == scheduler.holder
+    finally:
+        scheduler.close()
+    assert SchedulerLease.objects.get().expires_at is None
