@@ -4,6 +4,7 @@ httpcore asks for a connection by name. Here the name is looked up once, each ad
 judged address is dialled, so that nothing can answer differently between the check and the connect. TLS still verifies the name.
 """
 
+import math
 import socket
 import ssl
 import threading
@@ -19,21 +20,21 @@ Refuse = Callable[[Decision, str, int], Exception]
 
 
 class Deadline(threading.local):
-    """The moment at which the request that this thread is making must be over; None while there is none."""
+    """The moment (monotonic clock) at which the request that this thread is making must be over."""
 
-    at: float | None = None
+    at = math.inf
 
     def start(self, seconds: float) -> None:
         self.at = time.monotonic() + seconds
 
     def within(self, timeout: float | None) -> float | None:
         """`timeout`, shortened to what is left. Raises httpcore.ReadTimeout when nothing is left."""
-        if self.at is None:
-            return timeout
         left = self.at - time.monotonic()
+        if timeout is not None and left > timeout:
+            return timeout
         if left <= 0:
             raise httpcore.ReadTimeout("The time limit of the whole request has passed.")
-        return left if timeout is None or left < timeout else timeout
+        return left if left < math.inf else None
 
 
 class JudgingBackend(httpcore.NetworkBackend):

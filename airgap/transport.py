@@ -74,7 +74,6 @@ def gated_client(
         timeout=httpx.Timeout(timeout),
         headers={"Accept-Encoding": "gzip", "User-Agent": f"AiSOC-Admin/{settings.VERSION}", **(headers or {})},
         auth=auth,
-        event_hooks={"response": [_refuse_downgrade]},
     )
 
 
@@ -97,7 +96,7 @@ class GatedTransport(httpx.BaseTransport):
         self._seconds = deadline
         self._max_bytes = max_bytes
         self._deadline = Deadline()
-        self._inner = inner
+        self._only = inner  # the one pool, once it is known not to depend on the URL
         self._pools: dict[str, httpx.BaseTransport] = {}  # by proxy URL; "" is the direct one
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -109,14 +108,16 @@ class GatedTransport(httpx.BaseTransport):
         decision = self._judge(url, port)
         if not decision.allowed:
             raise self._refuse(decision, _host(url), port, Layer.HTTP, url)
-        pool = self._inner or self._pool(url)
+        pool = self._only or self._pool(url)
         self._deadline.start(self._seconds)
-        return self._bounded(pool.handle_request(request))
+        response = pool.handle_request(request)
+        if 300 <= response.status_code < 400:
+            _refuse_downgrade(request, response)
+        return self._bounded(response)
 
     def close(self) -> None:
-        for pool in (*self._pools.values(), self._inner):
-            if pool is not None:
-                pool.close()
+        for pool in {id(pool): pool for pool in (*self._pools.values(), self._only) if pool is not None}.values():
+            pool.close()
 
     def _judge(self, url: httpx.URL, port: int | None) -> Decision:
         if url.scheme not in ("http", "https") and self._policy.enabled:
@@ -135,6 +136,8 @@ class GatedTransport(httpx.BaseTransport):
             layer = Layer.PROXY if proxy else Layer.CONNECT
             backend = JudgingBackend(self._policy, self._deadline, lambda decision, host, port: self._refuse(decision, host, port, layer))
             self._pools[proxy] = _DiallingTransport(backend, proxy)
+        if self._policy.enabled:
+            self._only = self._pools[proxy]
         return self._pools[proxy]
 
     def _proxy_for(self, url: httpx.URL) -> str:
@@ -153,48 +156,60 @@ class GatedTransport(httpx.BaseTransport):
 
     def _bounded(self, response: httpx.Response) -> httpx.Response:
         """The same response with its body decompressed and counted here, so that no reader can be flooded."""
-        encoding = response.headers.pop("Content-Encoding", "identity").strip().lower()
-        if encoding not in ("identity", "gzip", "x-gzip"):
+        encoding, length = b"", b""
+        for name, value in response.headers.raw:  # one pass over the bytes: httpx's mapping costs 10 us a look-up
+            lowered = name.lower()
+            if lowered == b"content-encoding":
+                encoding = encoding + b"," + value if encoding else value
+            elif lowered == b"content-length":
+                length = value
+        if length.isdigit() and int(length) > self._max_bytes:
             response.close()
-            raise httpx.DecodingError(f"The answer is encoded as {encoding[:40]!r}, which was not asked for.")
-        length = response.headers.get("Content-Length", "")
-        if length.isdecimal() and int(length) > self._max_bytes:
-            response.close()
-            raise BodyTooLarge(f"The answer has {length} bytes; at most {self._max_bytes} are accepted.")
-        if encoding != "identity":
-            response.headers.pop("Content-Length", None)
-        response.stream = _BoundedStream(response.stream, self._max_bytes, self._deadline, compressed=encoding != "identity")
+            raise BodyTooLarge(f"The answer has {length.decode()} bytes; at most {self._max_bytes} are accepted.")
+        compressed = self._undone(response, encoding) if encoding else False
+        if length and not compressed:
+            return response  # HTTP/1.1 framing ends the body at its announced length
+        response.stream = _BoundedStream(response.stream, self._max_bytes, compressed=compressed)
         return response
+
+    def _undone(self, response: httpx.Response, encoding: bytes) -> bool:
+        """Take the encoding off the response, for this transport to undo: whether there is one. Raises for what was not asked for."""
+        word = encoding.strip().lower()
+        if word not in (b"identity", b"gzip", b"x-gzip"):
+            response.close()
+            raise httpx.DecodingError(f"The answer is encoded as {ascii(word)[2:42]!r}, which was not asked for.")
+        del response.headers["Content-Encoding"]
+        if word == b"identity":
+            return False
+        if "Content-Length" in response.headers:
+            del response.headers["Content-Length"]
+        return True
 
 
 class _BoundedStream(httpx.SyncByteStream):
-    def __init__(self, stream: Any, max_bytes: int, deadline: Deadline, *, compressed: bool) -> None:
+    def __init__(self, stream: Any, max_bytes: int, *, compressed: bool) -> None:
         self._stream = stream
         self._max_bytes = max_bytes
-        self._deadline = deadline
         self._inflater = zlib.decompressobj(wbits=31) if compressed else None
 
     def __iter__(self) -> Iterator[bytes]:
         total = 0
-        for raw in self._stream:
-            for part in self._inflated(raw):
-                total += len(part)
-                if total > self._max_bytes:
-                    raise BodyTooLarge(f"The answer is longer than {self._max_bytes} bytes.")
-                yield part
-        if self._inflater is not None and not self._inflater.eof:
-            raise httpx.DecodingError("The compressed answer ends too early.")
+        for part in self._stream if self._inflater is None else self._inflated(self._inflater):
+            total += len(part)
+            if total > self._max_bytes:
+                raise BodyTooLarge(f"The answer is longer than {self._max_bytes} bytes.")
+            yield part
 
-    def _inflated(self, raw: bytes) -> Iterator[bytes]:
-        if self._inflater is None:
-            yield raw
-            return
+    def _inflated(self, inflater: Any) -> Iterator[bytes]:
         try:
-            yield self._inflater.decompress(raw, _INFLATE_STEP)
-            while self._inflater.unconsumed_tail:
-                yield self._inflater.decompress(self._inflater.unconsumed_tail, _INFLATE_STEP)
+            for raw in self._stream:
+                yield inflater.decompress(raw, _INFLATE_STEP)
+                while inflater.unconsumed_tail:
+                    yield inflater.decompress(inflater.unconsumed_tail, _INFLATE_STEP)
         except zlib.error as error:
             raise httpx.DecodingError(f"The compressed answer is damaged ({error}).") from None
+        if not inflater.eof:
+            raise httpx.DecodingError("The compressed answer ends too early.")
 
     def close(self) -> None:
         self._stream.close()
@@ -229,9 +244,8 @@ def _environment_proxy(url: httpx.URL) -> str:
     return proxies.get(url.scheme) or proxies.get("all") or ""
 
 
-def _refuse_downgrade(response: httpx.Response) -> None:
+def _refuse_downgrade(request: httpx.Request, response: httpx.Response) -> None:
     """A redirect from https to http would send the request, and its credentials, in clear."""
-    if response.has_redirect_location and response.request.url.scheme == "https":
-        target = response.request.url.join(response.headers["Location"])
-        if target.scheme == "http":
-            raise httpx.RemoteProtocolError("The server redirects from https to http.", request=response.request)
+    if request.url.scheme == "https" and response.has_redirect_location and request.url.join(response.headers["Location"]).scheme == "http":
+        response.close()
+        raise httpx.RemoteProtocolError("The server redirects from https to http.", request=request)
