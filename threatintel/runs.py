@@ -16,10 +16,10 @@ from django.utils import timezone
 
 from threatintel.models import FeedCursor, FeedRun
 
-LEASE = timedelta(seconds=20)
-RENEW_EVERY = 5.0  # seconds
+LEASE = timedelta(seconds=12)
+RENEW_EVERY = 3.0  # seconds
 MAX_ATTEMPTS = 5
-NUDGE_AGAIN = timedelta(seconds=20)
+NUDGE_AGAIN = timedelta(seconds=10)
 State = FeedRun.State
 
 
@@ -114,7 +114,7 @@ def lease_kept(run: FeedRun) -> Iterator[None]:
             try:
                 _mine(run).update(lease_until=timezone.now() + LEASE)
             except DatabaseError:
-                connections.close_all()  # tried again in five seconds; the claim is confirmed before anything is stored
+                connections.close_all()  # tried again in a moment; the claim is confirmed before anything is stored
         connections.close_all()
 
     thread = threading.Thread(target=renew, name=f"lease-{run.pk}", daemon=True)
