@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from aisoc_admin import openapi  # noqa: F401 - registers itself
 from aisoc_admin.api import api_not_found
 from aisoc_admin.health_api import HealthView, ReadyView
 

@@ -100,7 +100,11 @@ def get_ratio(batches: int = 60, size: int = 40) -> dict[str, float]:
     server.kill()
     server.wait()
     ratio = statistics.median(gated / plain for gated, plain in zip(times["gated"], times["plain"], strict=True))
-    return {"plain_us": round(statistics.median(times["plain"]) * 1e6, 1), "gated_us": round(statistics.median(times["gated"]) * 1e6, 1), "ratio": round(ratio, 3)}
+    return {
+        "plain_us": round(statistics.median(times["plain"]) * 1e6, 1),
+        "gated_us": round(statistics.median(times["gated"]) * 1e6, 1),
+        "ratio": round(ratio, 3),
+    }
 
 
 def main() -> None:

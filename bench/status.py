@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BENCH_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 ROUNDS, SECONDS, CONNECTIONS = 5, 3, 16
 
-PLAIN_DJANGO = '''
+PLAIN_DJANGO = """
 import json, os, sys
 from django.conf import settings
 BODY = json.loads(os.environ["BODY"])
@@ -44,9 +44,9 @@ from django.urls import path
 urlpatterns = [path("status", lambda request: JsonResponse(BODY))]
 from django.core.wsgi import get_wsgi_application
 application = get_wsgi_application()
-'''
+"""
 
-FASTAPI = '''
+FASTAPI = """
 import json, os
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
@@ -56,7 +56,7 @@ app = FastAPI()
 @app.get("/status")
 async def status():
     return JSONResponse(BODY)
-'''
+"""
 
 
 def free_port() -> int:
@@ -102,7 +102,13 @@ def main() -> None:
     (folder / "peer.py").write_text(FASTAPI, encoding="utf-8")
     base = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"}
     ports = {name: free_port() for name in ("product", "django", "fastapi")}
-    ours = {**base, "AISOC_DATA_DIR": str(folder / "var"), "AISOC_AIRGAPPED": "1", "AISOC_AIRGAP_ALLOWLIST": "mirror.example.internal,intel.corp", "PORT": str(ports["product"])}
+    ours = {
+        **base,
+        "AISOC_DATA_DIR": str(folder / "var"),
+        "AISOC_AIRGAPPED": "1",
+        "AISOC_AIRGAP_ALLOWLIST": "mirror.example.internal,intel.corp",
+        "PORT": str(ports["product"]),
+    }
     subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=ours, check=True)
     running = []
     try:
@@ -112,7 +118,20 @@ def main() -> None:
         body = get(ports["product"], "/api/v1/airgap/status")[1].decode()
         peer = {**base, "BODY": body, "PYTHONPATH": str(folder)}
         # the same gunicorn with the product's settings of workers and threads, another application
-        plain = [sys.executable, "-m", "gunicorn", "-k", "gthread", "-w", "2", "--threads", "8", "-b", f"127.0.0.1:{ports['django']}", "plain_django:application"]
+        plain = [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "-k",
+            "gthread",
+            "-w",
+            "2",
+            "--threads",
+            "8",
+            "-b",
+            f"127.0.0.1:{ports['django']}",
+            "plain_django:application",
+        ]
         running.append(subprocess.Popen(plain, cwd=folder, env=peer, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         wait(ports["django"], "/status")
         targets = {
@@ -126,7 +145,7 @@ def main() -> None:
             wait(ports["fastapi"], "/status")
             targets["fastapi_uvicorn"] = (ports["fastapi"], "/status")
         rates: dict[str, list[float]] = {name: [] for name in targets}
-        for name, (port, path) in targets.items():
+        for port, path in targets.values():
             load(port, path)  # warm-up
         for round_ in range(ROUNDS):
             for name in list(targets)[:: 1 if round_ % 2 else -1]:
@@ -143,7 +162,9 @@ def main() -> None:
                 {
                     "requests_per_s": {name: round(value) for name, value in medians.items()},
                     "ratios": ratios,
-                    "claims": {f"{name} / django_jsonresponse >= 1.0": ratios[f"{name} / django_jsonresponse"] >= 1.0 for name in ("health", "airgap_status")},
+                    "claims": {
+                        f"{name} / django_jsonresponse >= 1.0": ratios[f"{name} / django_jsonresponse"] >= 1.0 for name in ("health", "airgap_status")
+                    },
                     "peer": "measured" if "fastapi_uvicorn" in targets else "not installed: see bench/README.md",
                 },
                 indent=2,

@@ -57,5 +57,7 @@ def test_log_events_named_in_the_code_are_documented() -> None:
     for app in ("airgap", "threatintel", "aisoc_admin", "tenants", "llm"):
         for path in (ROOT / app).rglob("*.py"):
             source = path.read_text(encoding="utf-8")
-            for word in re.findall(r"log\.(?:info|warning|error|exception)\(\s*\"([a-z_.]+)\"", source) + re.findall(r"^[A-Z_]+ = \"([a-z]+\.[a-z_]+)\"$", source, re.M):
+            for word in re.findall(r"log\.(?:info|warning|error|exception)\(\s*\"([a-z_.]+)\"", source) + re.findall(
+                r"^[A-Z_]+ = \"([a-z]+\.[a-z_]+)\"$", source, re.M
+            ):
                 assert f"`{word}`" in page, f"{word} in {path.relative_to(ROOT)}"

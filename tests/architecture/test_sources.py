@@ -22,7 +22,11 @@ def test_the_environment_has_one_reader() -> None:
     for name, source in sources(".py"):
         for line in source.splitlines():
             if re.search(r"os\.(environ|getenv)", line) and name != "aisoc_admin/env.py":
-                assert "DJANGO_SETTINGS_MODULE" in line or name in ("aisoc_admin/supervise.py", "aisoc_admin/supervisor.py", "aisoc_admin/prepare.py"), f"{name}: {line}"
+                assert "DJANGO_SETTINGS_MODULE" in line or name in (
+                    "aisoc_admin/supervise.py",
+                    "aisoc_admin/supervisor.py",
+                    "aisoc_admin/prepare.py",
+                ), f"{name}: {line}"
 
 
 def test_the_library_flags_for_private_addresses_are_not_used() -> None:

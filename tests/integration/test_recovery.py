@@ -52,10 +52,19 @@ class Deployment:
         embedded.stop(self.valkey)
 
     def start(self, name: str) -> None:
-        words = ["worker", "-c", "1", "-Q", "intel", "-l", "INFO"] if name.startswith("worker") else ["beat", "-S", "aisoc_admin.scheduler:LeasedScheduler"]
+        words = (
+            ["worker", "-c", "1", "-Q", "intel", "-l", "INFO"]
+            if name.startswith("worker")
+            else ["beat", "-S", "aisoc_admin.scheduler:LeasedScheduler"]
+        )
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "aisoc_admin.celery", *words], cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
+                [sys.executable, "-m", "celery", "-A", "aisoc_admin.celery", *words],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def kill(self, name: str) -> None:

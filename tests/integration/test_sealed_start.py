@@ -26,6 +26,7 @@ from tests.plugins.mirror import Mirror, body
 from tests.plugins.processes import free_port, soon
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("up")]
+WATCH = ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-e", "signal=none"]
 CATALOGUE = SHARED / "kev.json"
 
 
@@ -51,7 +52,9 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
         pytest.skip("strace, which watches the processes from outside, is not installed.")
     folder = tmp_path_factory.mktemp("up")
     mirror = Mirror()
-    mirror.answers["/kev.json"] = body(CATALOGUE.read_bytes() if CATALOGUE.exists() else catalogue([row(0, cveID="CVE-2025-48384"), *map(row, range(1403))]))
+    mirror.answers["/kev.json"] = body(
+        CATALOGUE.read_bytes() if CATALOGUE.exists() else catalogue([row(0, cveID="CVE-2025-48384"), *map(row, range(1403))])
+    )
     port = free_port(3)
     environment = {
         "PATH": os.environ["PATH"],
@@ -69,7 +72,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     started_at = time.monotonic()
     with output.open("wb") as log:
         process = subprocess.Popen(
-            ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-e", "signal=none", "-o", str(trace), sys.executable, "-m", "aisoc_admin.supervise"],
+            [*WATCH, "-o", str(trace), sys.executable, "-m", "aisoc_admin.supervise"],
             cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:
@@ -85,7 +88,12 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
 @pytest.fixture(scope="module")
 def token(started: Started) -> str:
     made = subprocess.run(
-        [sys.executable, "manage.py", "create_token", "olga", "--role", "auditor"], cwd=ROOT, env=started.environment, capture_output=True, text=True, check=True
+        [sys.executable, "manage.py", "create_token", "olga", "--role", "auditor"],
+        cwd=ROOT,
+        env=started.environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return made.stdout.splitlines()[-1]
 
