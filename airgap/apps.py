@@ -1,7 +1,7 @@
 from django.apps import AppConfig
 from django.conf import settings
 
-from airgap import events
+from airgap import events, guard
 
 
 class AirgapConfig(AppConfig):
@@ -9,6 +9,7 @@ class AirgapConfig(AppConfig):
     verbose_name = "Air gap"
 
     def ready(self) -> None:
-        events.configure(settings.AIRGAP_SPOOL_DIR, service=settings.AIRGAP_SERVICE)
-        if settings.AIRGAP_POLICY.enabled and settings.AIRGAP_PROXY_VARIABLES:
-            events.log.warning(events.AIRGAP_PROXY_ENV_IGNORED, variables=list(settings.AIRGAP_PROXY_VARIABLES))
+        if events.recorder() is None:  # the guard is installed by the settings; a project without one has no recorder yet
+            events.configure(settings.AIRGAP_SPOOL_DIR, service=settings.AIRGAP_SERVICE)
+        if settings.AIRGAP_POLICY.enabled and (scrubbed := guard.scrub_proxies()):
+            events.log.warning(events.AIRGAP_PROXY_ENV_IGNORED, variables=scrubbed)

@@ -25,6 +25,7 @@ from airgap.spool import Spool
 AIRGAP_BLOCK: Final = "airgap.block"
 AIRGAP_FEED_BLOCKED: Final = "airgap.feed_blocked"
 AIRGAP_PROXY_ENV_IGNORED: Final = "airgap.proxy_env_ignored"
+AIRGAP_UNGUARDED_CLIENT: Final = "airgap.unguarded_client"
 AIRGAP_SPOOL_OVERFLOW: Final = "airgap.spool_overflow"
 
 QUIET_SECONDS = 60.0  # the same (host, port, rule, layer) is logged once in this span, counted always

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 
+from airgap import guard
 from airgap.active import active_policy
 from airgap.hosts import Url
 from airgap.policy import IMPLICIT_PRIVATE_SUFFIXES, EgressPolicy
@@ -53,7 +54,10 @@ class GuardSnapshot:
 
 
 def guard_snapshot() -> GuardSnapshot:
-    """The guard is installed only under air gap, and not at all when AISOC_AIRGAP_GUARD=off."""
+    """The guard of this process, tested now. It is installed only under air gap, and not at all when AISOC_AIRGAP_GUARD=off."""
+    installed = guard.current()
+    if installed is not None:
+        return GuardSnapshot(installed.mode, active=True, selftest=installed.selftest())
     if settings.AIRGAP_POLICY.enabled and settings.AIRGAP_GUARD == "off":
         return GuardSnapshot("off", active=False, selftest=False)
     return GuardSnapshot("inactive", active=False, selftest=False)

@@ -17,6 +17,7 @@ from django.conf import settings
 
 from airgap import events
 from airgap.active import active_policy
+from airgap.blocked import AirgapBlocked as AirgapBlocked
 from airgap.dialer import Deadline, JudgingBackend
 from airgap.events import Layer
 from airgap.hosts import DEFAULT_PORTS, Malformed, Url
@@ -30,17 +31,6 @@ _INFLATE_STEP = 256 * 1024
 
 
 Client = httpx.Client  # for annotations; made by gated_client alone
-
-
-class AirgapBlocked(RuntimeError):
-    """An outbound call was refused. `decision` has the rule and the reason; str() holds no path and no query."""
-
-    def __init__(self, decision: Decision, *, host: str, port: int | None, layer: Layer) -> None:
-        super().__init__(decision.reason)
-        self.decision = decision
-        self.host = host
-        self.port = port
-        self.layer = layer
 
 
 class BodyTooLarge(httpx.DecodingError):

@@ -1,10 +1,9 @@
 """The Celery application: JSON only, late acknowledgement, every long-lived process with its health thread."""
 
 import os
+import signal
 import sys
 from typing import Any
-
-from celery import Celery, signals
 
 from aisoc_admin import role
 
@@ -12,7 +11,10 @@ if role.current() is role.Role.COMMAND:
     role.become(role.of_celery(sys.argv))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aisoc_admin.settings")
 
+from celery import Celery, signals
 from django.conf import settings
+
+from aisoc_admin.lifeline import die_with_parent
 
 HARD_LIMIT = 300  # seconds; the soft limit lets a task say so first
 app = Celery("aisoc_admin", broker=settings.CELERY_BROKER_URL)
@@ -70,8 +72,4 @@ def _beat_ready(**_: Any) -> None:
 
 @signals.worker_process_init.connect
 def _pool_child(**_: Any) -> None:
-    import signal
-
-    from aisoc_admin.lifeline import die_with_parent
-
     die_with_parent(signal.SIGKILL)

@@ -32,7 +32,6 @@ SERVICES = ("api", "agents", "threatintel", "actions", "enrichment")
 GUARD_MODES = ("enforce", "report", "off")
 ENVIRONMENTS = ("development", "production")
 KEV_URL = "https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json"
-PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "ws_proxy", "wss_proxy", "ftp_proxy")
 TEST_NAMES = ("AISOC_TEST_REQUIRE",)  # read by bin/test alone; known here so that it stops no process
 # What a DATABASE_URL may say beside the host. libpq would follow `host`, `hostaddr` and `service` past the check below.
 DATABASE_OPTIONS = frozenset({"sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "application_name", "target_session_attrs"})
@@ -372,11 +371,6 @@ def read(source: Mapping[str, str]) -> Environment:
 def load() -> Environment:
     """Read the environment of this process. Raises EnvError."""
     return read(os.environ)
-
-
-def proxy_variables() -> tuple[str, ...]:
-    """Names of the proxy variables that are set in this process, for the log; never their values."""
-    return tuple(sorted(name for name in os.environ if name.lower() in PROXY_NAMES and os.environ[name]))
 
 
 def _raw(source: Mapping[str, str], meta: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from airgap import guard
 from aisoc_admin import __version__, env, keys, role
 from aisoc_admin.embedded import embedded_broker_url
 from aisoc_admin.logs import log_config
@@ -19,14 +20,15 @@ try:
         SECRET_KEY = ENV.secret_key or keys.kept_secret(DATA_DIR / "secret_key")
     except OSError as error:
         raise env.EnvError(f"AISOC_DATA_DIR={ENV.data_dir} cannot be written ({type(error).__name__}). Use a folder that this user owns.") from None
-except env.EnvError as error:
+    ROLE = role.current()
+    SERVICE = ENV.service or ("threatintel" if ROLE in (role.Role.WORKER, role.Role.BEAT) else "api")
+    guard.install(ENV.policy, DATA_DIR / "spool", mode=ENV.guard, service=SERVICE)  # before anything else that could open a socket
+except (env.EnvError, guard.GuardError) as error:
     print(error, file=sys.stderr)
     raise SystemExit(2) from None
 
 # ── Process ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 VERSION = __version__
-ROLE = role.current()
-SERVICE = ENV.service or ("threatintel" if ROLE in (role.Role.WORKER, role.Role.BEAT) else "api")
 LOGGING = log_config(service=SERVICE, version=VERSION, stream="ext://sys.stderr" if ROLE is role.Role.COMMAND else "ext://sys.stdout")
 HEALTH_PORT = ENV.health_port
 BIND = ENV.bind
@@ -38,7 +40,6 @@ AIRGAP_SERVICE = SERVICE
 AIRGAP_SPOOL_DIR = DATA_DIR / "spool"
 AIRGAP_CA_BUNDLE = ENV.ca_bundle
 AIRGAP_EGRESS_PROXY = ENV.egress_proxy
-AIRGAP_PROXY_VARIABLES = env.proxy_variables()
 
 # ── Django ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 DEBUG = False

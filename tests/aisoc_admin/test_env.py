@@ -200,11 +200,3 @@ def test_no_text_raises_anything_but_an_env_error_of_one_line(source: dict[str, 
         read(source)
     except EnvError as error:
         assert "\n" not in str(error)
-
-
-def test_proxy_variables_are_named_without_their_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(env.proxy_variables()):
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HTTPS_PROXY", "http://u:hunter2@proxy:1")
-    monkeypatch.setenv("no_proxy", "x")
-    assert env.proxy_variables() == ("HTTPS_PROXY",)
