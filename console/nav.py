@@ -1,0 +1,53 @@
+"""Navigation as a table: a row a page. A page that does not exist yet is not shown."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.urls import NoReverseMatch, reverse
+
+from threatintel.snapshot import registration_snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class NavEntry:
+    """One row. `note` gives the count beside the title, in words, without the database; staff: for staff only."""
+
+    title: str
+    url_name: str
+    note: Callable[[], str] | None = None
+    staff: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NavLink:
+    """An entry as it is shown. `current` is the page itself."""
+
+    title: str
+    url: str
+    note: str
+    current: bool
+
+
+def refused_feeds() -> str:
+    return f"{len(registration_snapshot()['refused'])} refused"
+
+
+NAVIGATION: tuple[NavEntry, ...] = (
+    NavEntry("Deployment & AI", "console:deployment"),
+    NavEntry("Threat-intel feeds", "console:feeds", note=refused_feeds),
+    NavEntry("Admin", "admin:index", staff=True),
+)
+
+
+def links(path: str, *, staff: bool) -> list[NavLink]:
+    """The entries whose page exists and that this reader may open; `path` is the address being shown."""
+    shown: list[NavLink] = []
+    for entry in NAVIGATION:
+        if entry.staff and not staff:
+            continue
+        try:
+            url = reverse(entry.url_name)
+        except NoReverseMatch:
+            continue
+        shown.append(NavLink(entry.title, url, entry.note() if entry.note else "", current=path == url))
+    return shown

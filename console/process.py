@@ -1,0 +1,76 @@
+"""This process as its pages show it: who it is, what it enforces, and the health checks that its /health gives."""
+
+import hashlib
+import json
+import socket
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import resolve
+
+from airgap.snapshot import AirgapSnapshot, GuardSnapshot, airgap_snapshot, guard_snapshot
+
+DIGEST_LENGTH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """Who computed a page, so that a copy of it can be held against another. `digest` is of the air-gap policy."""
+
+    node: str
+    version: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSnapshot:
+    """One row of the processes part. `checks`: name to "ok" or the reason why not."""
+
+    node: str
+    service: str
+    version: str
+    airgapped: bool
+    guard: GuardSnapshot
+    digest: str
+    checks: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def node_name() -> str:
+    return socket.gethostname()
+
+
+def policy_digest(snapshot: AirgapSnapshot) -> str:
+    """The first hexadecimal digits of the SHA-256 of the public snapshot: equal in processes that run the same policy."""
+    body = json.dumps(snapshot.as_dict(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(body.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def witness() -> Witness:
+    return Witness(node_name(), settings.VERSION, policy_digest(airgap_snapshot()))
+
+
+def process_snapshot() -> ProcessSnapshot:
+    snapshot = airgap_snapshot()
+    return ProcessSnapshot(
+        node=node_name(),
+        service=settings.SERVICE,
+        version=settings.VERSION,
+        airgapped=snapshot.enabled,
+        guard=guard_snapshot(),
+        digest=policy_digest(snapshot),
+        checks=health_checks(),
+    )
+
+
+def health_checks() -> dict[str, str]:
+    """The checks of the last round, as /health answers them. That view lives above this app and is reached by its address."""
+    match = resolve("/health")
+    probe = HttpRequest()
+    probe.method = "GET"
+    checks: dict[str, str] = match.func(probe, *match.args, **match.kwargs).data["checks"]
+    return checks

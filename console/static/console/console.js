@@ -1,0 +1,100 @@
+"use strict";
+// Copy, time zone, theme, printing, refresh on request. Every page works without this file.
+{
+  const REFRESH_SECONDS = 30;
+  const THEMES = ["auto", "light", "dark"];
+  const root = document.documentElement;
+  const recall = (store, key) => { try { return store.getItem(key); } catch { return null; } };
+  const remember = (store, key, value) => { try { store.setItem(key, value); } catch { /* storage is off: not remembered */ } };
+  const theme = () => (THEMES.includes(recall(localStorage, "theme")) ? recall(localStorage, "theme") : "auto");
+
+  // Before the first paint. The key "theme" and the attribute are those of Django's admin, so both follow one switch.
+  root.dataset.theme = theme();
+  root.classList.add("js");
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const each = (selector, act) => document.querySelectorAll(selector).forEach(act);
+    const on = (event, selector, act) => each(selector, (element) => element.addEventListener(event, () => act(element)));
+    const say = (text) => {
+      const said = document.querySelector("[data-said]");
+      said.textContent = text;
+      setTimeout(() => { if (said.textContent === text) said.textContent = ""; }, 4000);
+    };
+
+    // Theme
+    const showTheme = () => each("[data-theme-switch]", (button) => { button.textContent = `Theme: ${theme()}`; });
+    on("click", "[data-theme-switch]", () => {
+      root.dataset.theme = THEMES[(THEMES.indexOf(theme()) + 1) % THEMES.length];
+      remember(localStorage, "theme", root.dataset.theme);
+      showTheme();
+    });
+    showTheme();
+
+    // Times: the age stays true while the page is open, by the server's clock; the clock in UTC or local time
+    const skew = Date.now() - Date.parse(root.dataset.now);
+    const two = (number) => String(Math.trunc(number)).padStart(2, "0");
+    const local = () => recall(localStorage, "zone") === "local";
+    const span = (seconds) => {
+      const [unit, size] = seconds >= 172800 ? ["d", 86400] : seconds >= 7200 ? ["h", 3600] : seconds >= 60 ? ["min", 60] : ["s", 1];
+      return `${Math.floor(seconds / size)} ${unit}`;
+    };
+    const age = (seconds) => (Math.abs(seconds) < 5 ? "now" : seconds > 0 ? `${span(seconds)} ago` : `in ${span(-seconds)}`);
+    const parts = (moment) => { // as if UTC, moved by the zone's offset, so that both zones are written by one rule
+      const minutes = local() ? -moment.getTimezoneOffset() : 0;
+      const [day, time] = new Date(moment.getTime() + minutes * 60000).toISOString().slice(0, 19).split("T");
+      return [day, time, local() ? `${minutes < 0 ? "-" : "+"}${two(Math.abs(minutes) / 60)}:${two(Math.abs(minutes) % 60)}` : "Z"];
+    };
+    const showTimes = () => {
+      const now = new Date(Date.now() - skew);
+      each("time", (time) => {
+        const [day, clock, zone] = parts(new Date(time.dateTime));
+        time.querySelector(".ago").textContent = age((now - new Date(time.dateTime)) / 1000);
+        time.querySelector(".clock").textContent = `${day === parts(now)[0] ? "" : `${day} `}${clock}${zone}`;
+      });
+      each("[data-zone]", (button) => { button.textContent = `Times: ${local() ? "local" : "UTC"}`; });
+    };
+    on("click", "[data-zone]", () => { remember(localStorage, "zone", local() ? "utc" : "local"); showTimes(); });
+    showTimes();
+    setInterval(showTimes, 10000);
+
+    // Copy: navigator.clipboard exists on HTTPS and localhost only; on plain HTTP the text is selected and the selection copied
+    const copySelected = (text) => {
+      const area = document.createElement("textarea");
+      area.value = text;
+      area.className = "visually-hidden";
+      document.body.append(area);
+      area.select();
+      const copied = document.execCommand("copy");
+      area.remove();
+      return copied;
+    };
+    const copy = async (text, button) => {
+      const copied = await Promise.resolve(navigator.clipboard).then((clipboard) => clipboard.writeText(text)).then(() => true, () => copySelected(text));
+      button.focus();
+      say(copied ? "Copied." : "This browser does not copy here: select the text and press Ctrl+C.");
+    };
+    on("click", "[data-copy]", (button) => copy(button.dataset.copy, button));
+    on("click", "[data-copy-from]", (button) => copy(document.getElementById(button.dataset.copyFrom).textContent, button));
+
+    // Print closed details too
+    on("click", "[data-print]", () => window.print());
+    addEventListener("beforeprint", () => each("details:not([open])", (details) => { details.open = true; details.dataset.closed = ""; }));
+    addEventListener("afterprint", () => each("details[data-closed]", (details) => { details.open = false; delete details.dataset.closed; }));
+
+    // Refresh on request: not in a hidden tab, not while something is typed; what is open stays open
+    const opened = `opened ${location.pathname}`;
+    (recall(sessionStorage, opened) || "").split(" ").filter(Boolean).forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
+    remember(sessionStorage, opened, "");
+    const refreshing = () => recall(sessionStorage, "refresh") === "on";
+    const busy = () => document.hidden || document.activeElement?.matches("input:not([type=checkbox]), select");
+    each("[data-refresh]", (box) => {
+      box.checked = refreshing();
+      box.addEventListener("change", () => remember(sessionStorage, "refresh", box.checked ? "on" : "off"));
+      setInterval(() => {
+        if (!refreshing() || busy()) return;
+        remember(sessionStorage, opened, [...document.querySelectorAll("details[open][id]")].map((details) => details.id).join(" "));
+        location.reload();
+      }, REFRESH_SECONDS * 1000);
+    });
+  });
+}

@@ -1,0 +1,23 @@
+"""Addresses of the pages."""
+
+from django.templatetags.static import static
+from django.urls import path
+from django.utils.functional import lazy
+from django.views.generic import RedirectView
+
+from console import views
+
+app_name = "console"
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("login/", views.Login.as_view(), name="login"),
+    path("logout/", views.Logout.as_view(), name="logout"),
+    path("settings/deployment/", views.deployment, name="deployment"),
+    path("settings/deployment/deployment.json", views.deployment_json, name="deployment_json"),
+    path("settings/deployment/deployment.md", views.deployment_md, name="deployment_md"),
+    path("settings/feeds/", views.feeds, name="feeds"),
+    path("settings/feeds/feeds.json", views.feeds_json, name="feeds_json"),
+    path("settings/feeds/feeds.md", views.feeds_md, name="feeds_md"),
+    path("settings/feeds/<str:name>/poll/", views.poll, name="poll"),
+    path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("console/favicon.svg"))),
+]

@@ -1,0 +1,136 @@
+"""The pages. Each renders what its builder computed; the only form that changes anything is a poll."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.views import LoginView, LogoutView
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.utils.http import urlencode
+from django.views.decorators.http import require_safe
+from kombu.exceptions import OperationalError as BrokerAway
+from rest_framework.exceptions import APIException
+
+from console.access import ReaderRequest, for_readers, for_writers, needs_database
+from console.database import ask_database
+from console.deployment import DeploymentPage, deployment_page
+from console.feeds import FeedsPage, Filter, feeds_page
+from console.host_check import LADDER, try_host
+from threatintel.api import request_poll
+from threatintel.registry import feed_named
+from threatintel.snapshot import Verdict
+
+MARKDOWN = "text/markdown; charset=utf-8"
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    return redirect("console:deployment")
+
+
+@require_safe
+@for_readers
+def deployment(request: ReaderRequest) -> HttpResponse:
+    """Deployment & AI. `?host=` tries a host."""
+    page = deployment_page()
+    context = {
+        "page": page,
+        "markdown": deployment_markdown(request, page),
+        "answer": try_host(request.GET.get("host", "")),
+        "asked": "host" in request.GET,
+        "ladder": LADDER,
+    }
+    return render(request, "console/deployment.html", context)
+
+
+@require_safe
+@for_readers
+def deployment_json(request: ReaderRequest) -> HttpResponse:
+    return download(JsonResponse(deployment_page().as_dict()), "deployment.json")
+
+
+@require_safe
+@for_readers
+def deployment_md(request: ReaderRequest) -> HttpResponse:
+    return HttpResponse(deployment_markdown(request, deployment_page()), content_type=MARKDOWN)
+
+
+@require_safe
+@for_readers
+def feeds(request: ReaderRequest) -> HttpResponse:
+    """Threat-intel feeds. `?state=` and `?q=` filter; 503 while the database is away."""
+    page = feeds_page(Filter.read(request.GET.get("state", ""), request.GET.get("q", "")))
+    context = {"page": page, "markdown": feeds_markdown(request, page), "states": [(state, page.counts[state]) for state in Verdict]}
+    return render(request, "console/feeds.html", context, status=503 if page.database_away else 200)
+
+
+@require_safe
+@for_readers
+def feeds_json(request: ReaderRequest) -> HttpResponse:
+    page = feeds_page(Filter())
+    return download(JsonResponse(page.as_dict(), status=503 if page.database_away else 200), "feeds.json")
+
+
+@require_safe
+@for_readers
+def feeds_md(request: ReaderRequest) -> HttpResponse:
+    page = feeds_page(Filter())
+    return HttpResponse(feeds_markdown(request, page), content_type=MARKDOWN, status=503 if page.database_away else 200)
+
+
+def poll(request: HttpRequest, name: str) -> HttpResponseBase:
+    """Poll a feed now. A GET, as after a login that came in between, goes to the page."""
+    return poll_now(request, name) if request.method == "POST" else redirect("console:feeds")
+
+
+@for_writers
+def poll_now(request: ReaderRequest, name: str) -> HttpResponse:
+    feed = feed_named(name)
+    if feed is None:
+        raise Http404(f"There is no feed named {name[:60]!r}.")
+    try:
+        run = request_poll(name)
+    except APIException as error:
+        messages.error(request, f"{feed.title} was not polled: {error.detail}")
+    except (BrokerAway, OSError) as error:
+        messages.warning(
+            request,
+            f"The poll of {feed.title} is queued, but the broker did not answer ({type(error).__name__}). The scheduler sends it again; see the runs of this feed.",
+        )
+    else:
+        messages.success(request, f"Poll of {feed.title} asked for (run {run.pk}). Its result is in the runs of this feed; reload to see it.")
+    kept = {key: request.POST[key] for key in ("state", "q") if request.POST.get(key)}
+    return redirect(f"{reverse('console:feeds')}?{urlencode(kept)}" if kept else reverse("console:feeds"))
+
+
+@method_decorator(needs_database, name="dispatch")
+class Login(LoginView):
+    """The login page; 503 at once when nobody could sign in anyway."""
+
+    template_name = "console/login.html"
+    redirect_authenticated_user = True
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        ask_database()
+        return super().dispatch(request, *args, **kwargs)
+
+
+@method_decorator(needs_database, name="dispatch")
+class Logout(LogoutView):
+    """POST only."""
+
+
+def deployment_markdown(request: HttpRequest, page: DeploymentPage) -> str:
+    return render_to_string("console/deployment.md", {"page": page, "address": request.build_absolute_uri(reverse("console:deployment"))})
+
+
+def feeds_markdown(request: HttpRequest, page: FeedsPage) -> str:
+    return render_to_string("console/feeds.md", {"page": page, "address": request.build_absolute_uri(reverse("console:feeds"))})
+
+
+def download(response: HttpResponse, name: str) -> HttpResponse:
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

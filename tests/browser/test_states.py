@@ -1,0 +1,179 @@
+"""Every page in every state: no violation that axe knows, light and dark; no horizontal scroll at 320 px; no way out."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from axe_playwright_python import base as axe_package
+from django.db import OperationalError
+from playwright.sync_api import Page, expect
+
+from airgap.snapshot import GuardSnapshot
+
+pytestmark = pytest.mark.browser
+AXE = (Path(axe_package.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+Visit = Callable[..., Page]
+State = Callable[[], Page]
+
+
+@pytest.fixture
+def states(
+    visit: Visit,
+    sealed: None,
+    healthy: None,
+    environment: Callable[..., object],
+    ran: Callable[..., object],
+    indicators: Callable[[str, int], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> dict[str, State]:
+    """Each state by name, as a function that brings it about and opens it."""
+
+    def guard(mode: str, works: bool) -> None:
+        monkeypatch.setattr("console.process.guard_snapshot", lambda: GuardSnapshot(mode, active=works, selftest=works))
+
+    def ok() -> Page:
+        guard("enforce", True)
+        return visit("/settings/deployment/")
+
+    def attention() -> Page:
+        monkeypatch.setattr("aisoc_admin.health._health.checks", {"database": "ok", "broker": "away (ConnectionError)", "spool": "ok"})
+        return visit("/settings/deployment/", role="operator")
+
+    def failing() -> Page:
+        guard("enforce", False)
+        return visit("/settings/deployment/")
+
+    def off() -> Page:
+        environment()
+        return visit("/settings/deployment/?host=api.openai.com")
+
+    def llm_refused() -> Page:
+        environment(AISOC_AIRGAPPED="1", OPENAI_API_KEY="sk-planted-7777")
+        return visit("/settings/deployment/")
+
+    def opened(page: Page) -> Page:
+        for summary in page.locator("summary").all():
+            summary.click()
+        return page
+
+    def feeds_ok() -> Page:
+        indicators("kev", 12)
+        ran("kev", "ok", minutes_ago=4, fetched=12, added=12)
+        return opened(visit("/settings/feeds/", role="operator"))
+
+    def feeds_attention() -> Page:
+        ran("kev", "ok", minutes_ago=60)
+        ran("kev", "failed", minutes_ago=1, reason="kev-mirror.internal: HTTP 500.")
+        return opened(visit("/settings/feeds/"))
+
+    def feeds_failing() -> Page:
+        ran("kev", "failed", minutes_ago=1, reason="kev-mirror.internal: no connection; is the mirror up, and the name right?")
+        return opened(visit("/settings/feeds/"))
+
+    def feeds_off() -> Page:
+        environment(AISOC_AIRGAPPED="1")
+        return visit("/settings/feeds/")
+
+    def feeds_away() -> Page:
+        monkeypatch.setattr("console.feeds.feeds_snapshot", gone)
+        return visit("/settings/feeds/", expected=True)
+
+    def polled() -> Page:
+        monkeypatch.setattr("threatintel.api.poll_task.apply_async", lambda **_: None)
+        page = visit("/settings/feeds/", role="operator")
+        page.get_by_role("button", name="Poll now CISA KEV").click()
+        expect(page.get_by_text("Poll of CISA KEV asked for")).to_be_visible()
+        return page
+
+    def wrong_password() -> Page:
+        page = visit("/login/", role="anonymous")
+        page.get_by_label("Username").fill("alice")
+        page.get_by_label("Password").fill("wrong")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_be_visible()
+        return page
+
+    def away() -> Page:
+        monkeypatch.setattr("console.access.role_of", gone)
+        return visit("/settings/deployment/", expected=True)
+
+    return {
+        "deployment OK": ok,
+        "deployment ATTENTION": attention,
+        "deployment FAILING": failing,
+        "deployment OFF": off,
+        "deployment with a refused LLM": llm_refused,
+        "deployment UNKNOWN": away,
+        "a host refused": lambda: visit("/settings/deployment/?host=https://a-rather-long-name.of-a-public-host.example.com:8443/v1"),
+        "a host allowed": lambda: visit("/settings/deployment/?host=misp.intel.corp"),
+        "feeds OK": feeds_ok,
+        "feeds ATTENTION": feeds_attention,
+        "feeds FAILING": feeds_failing,
+        "feeds REFUSED and OFF": feeds_off,
+        "feeds UNKNOWN": feeds_away,
+        "feeds filtered to nothing": lambda: visit("/settings/feeds/?q=nothing&state=OK"),
+        "feeds polled": polled,
+        "login": lambda: visit("/login/", role="anonymous"),
+        "login with a wrong password": wrong_password,
+        "no role": lambda: visit("/settings/deployment/", role="nobody", expected=True),
+        "no such page": lambda: visit("/nowhere/", role="anonymous", expected=True),
+    }
+
+
+def gone(*_args: Any) -> None:
+    raise OperationalError("gone")
+
+
+def violations(page: Page, scheme: Literal["light", "dark"], only: list[str] | None = None) -> list[str]:
+    """What axe finds wrong, a line a rule with the elements."""
+    page.emulate_media(color_scheme=scheme)
+    found: list[str] = page.evaluate(
+        """async options => (await axe.run(document, options)).violations
+            .map(one => `${one.id}: ${one.nodes.map(node => node.html).join(" | ")}`)""",
+        {"resultTypes": ["violations"], **({"runOnly": only} if only else {})},
+    )
+    return found
+
+
+VERDICTS = {
+    "deployment OK": "OK",
+    "deployment ATTENTION": "ATTENTION",
+    "deployment FAILING": "FAILING",
+    "deployment OFF": "OFF",
+    "deployment with a refused LLM": "ATTENTION",
+    "deployment UNKNOWN": "UNKNOWN",
+    "feeds OK": "OK",
+    "feeds ATTENTION": "ATTENTION",
+    "feeds FAILING": "FAILING",
+    "feeds REFUSED and OFF": "REFUSED",
+    "feeds UNKNOWN": "UNKNOWN",
+}
+NAMES = [
+    *VERDICTS,
+    "a host refused",
+    "a host allowed",
+    "feeds filtered to nothing",
+    "feeds polled",
+    "login",
+    "login with a wrong password",
+    "no role",
+    "no such page",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_state_says_its_verdict_and_holds_in_light_dark_and_at_400_percent(name: str, states: dict[str, State]) -> None:
+    page = states[name]()
+    if name in VERDICTS:
+        expect(page.get_by_role("region", name="Verdict").locator(".badge")).to_have_text(VERDICTS[name])
+    page.evaluate(AXE)
+    assert violations(page, "light") == []
+    assert violations(page, "dark", only=["color-contrast"]) == []
+    page.set_viewport_size({"width": 320, "height": 640})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_every_state_is_tested(states: dict[str, State], visit: Visit) -> None:
+    visit("/login/", role="anonymous")
+    assert set(states) == set(NAMES)

@@ -1,0 +1,136 @@
+"""Readers in each role, a database that is away, and runs of feeds: for the tests of the pages, with and without a browser."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError, connection
+from django.test import Client
+from django.utils import timezone
+
+from tenants.models import Membership
+from tenants.roles import Role
+from threatintel.models import FeedCursor, FeedRun, Indicator, IndicatorSource
+
+AIRGAPPED = {
+    "AISOC_AIRGAPPED": "1",
+    "AISOC_AIRGAP_ALLOWLIST": "mirror.example.internal,intel.corp",
+    "LLM_BASE_URL": "http://ollama:11434/v1",
+    "LLM_API_KEY": "sk-planted-7777",
+    "LLM_MODEL": "llama3.1:8b",
+    "CISA_KEV_URL": "http://kev-mirror.internal/feed.json",
+    "OTX_API_KEY": "otx-planted-8888",
+}
+HEALTHY = {"database": "ok", "broker": "ok", "spool": "ok"}
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def sealed(environment: Callable[..., object]) -> None:
+    """Air gap on with an allowlist, a local LLM, a mirrored KEV and a public OTX."""
+    environment(**AIRGAPPED)
+
+
+@pytest.fixture
+def healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The background thread, which no test runs, found everything in order."""
+    monkeypatch.setattr("aisoc_admin.health._health.checks", HEALTHY)
+
+
+@pytest.fixture
+def reader(db: None) -> Callable[..., Client]:
+    """reader("auditor") is a browser signed in as a user with that role; reader(None) has no role."""
+
+    def sign_in(role: str | None, *, staff: bool = False) -> Client:
+        user = User.objects.create_user(f"{role or 'nobody'}-1", password="correct-horse-9", is_staff=staff)
+        if role:
+            Membership.objects.create(user=user, role=Role(role))
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return sign_in
+
+
+@pytest.fixture
+def operator(reader: Callable[..., Client]) -> Client:
+    return reader("operator")
+
+
+@pytest.fixture
+def auditor(reader: Callable[..., Client]) -> Client:
+    return reader("auditor")
+
+
+@contextmanager
+def away() -> Iterator[None]:
+    """Every statement of this thread fails as it does when the database is gone."""
+
+    def refuse(*_args: Any) -> None:
+        raise OperationalError("connection refused")
+
+    with connection.execute_wrapper(refuse):
+        yield
+
+
+@pytest.fixture
+def database_away() -> Callable[[], Any]:
+    return away
+
+
+@pytest.fixture
+def ran(db: None) -> Callable[..., FeedRun]:
+    """ran("kev", "ok", minutes_ago=5, added=3) is a run of a feed as the worker leaves it."""
+
+    def run(feed: str, state: str, *, minutes_ago: float = 0, **values: Any) -> FeedRun:
+        when = timezone.now() - timedelta(minutes=minutes_ago)
+        finished = None if state in ("queued", "running") else when
+        slot = f"1.{FeedRun.objects.count()}"
+        made = FeedRun.objects.create(
+            feed=feed, slot=slot, state=state, attempt=1, not_before=when, started_at=when - timedelta(seconds=2), finished_at=finished, **values
+        )
+        FeedRun.objects.filter(pk=made.pk).update(created_at=when)
+        return made
+
+    return run
+
+
+@pytest.fixture
+def indicators(db: None) -> Callable[[str, int], None]:
+    def store(feed: str, count: int) -> None:
+        rows = Indicator.objects.bulk_create(Indicator(type="vulnerability", value=f"CVE-2024-{number}") for number in range(count))
+        IndicatorSource.objects.bulk_create(
+            IndicatorSource(indicator=row, feed=feed, external_id=row.value, confidence=90, tlp="clear", digest="-") for row in rows
+        )
+        FeedCursor.objects.update_or_create(feed=feed, defaults={"data_date": timezone.now()})
+
+    return store
+
+
+class _Text(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def text_of(response: Any) -> str:
+    """The page as it reads, with single spaces."""
+    parser = _Text()
+    parser.feed(response.content.decode())
+    return " ".join("".join(parser.words).split())
+
+
+@pytest.fixture
+def text() -> Callable[[Any], str]:
+    return text_of
