@@ -41,6 +41,11 @@ app.conf.update(
         "unacked_restore_throttle": 1,
         "socket_connect_timeout": 5,
         "socket_timeout": 30,
+        # Publishing gives up at once: what cannot be sent stays in the database and is sent again.
+        "max_retries": 1,
+        "interval_start": 0,
+        "interval_step": 0.2,
+        "interval_max": 0.2,
     },
     task_publish_retry=False,
     task_default_queue="intel",

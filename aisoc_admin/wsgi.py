@@ -10,6 +10,7 @@ role.become(role.Role.WEB)
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aisoc_admin.settings")
 application = get_wsgi_application()
 
+import aisoc_admin.celery  # noqa: E402, F401 - tasks sent from the web go to our broker, not to Celery's default one
 from aisoc_admin.background import start_background  # noqa: E402 - needs the settings
 
 start_background()  # this module is imported in each gunicorn worker, after the fork

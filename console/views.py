@@ -11,7 +11,6 @@ from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
-from kombu.exceptions import OperationalError as BrokerAway
 from rest_framework.exceptions import APIException
 
 from console.access import ReaderRequest, for_readers, for_writers, needs_database
@@ -92,16 +91,17 @@ def poll_now(request: ReaderRequest, name: str) -> HttpResponse:
     if feed is None:
         raise Http404(f"There is no feed named {name[:60]!r}.")
     try:
-        run = request_poll(name)
+        asked = request_poll(name)
     except APIException as error:
         messages.error(request, f"{feed.title} was not polled: {error.detail}")
-    except (BrokerAway, OSError) as error:
-        messages.warning(
-            request,
-            f"The poll of {feed.title} is queued, but the broker did not answer ({type(error).__name__}). The scheduler sends it again; see the runs of this feed.",
-        )
     else:
-        messages.success(request, f"Poll of {feed.title} asked for (run {run.pk}). Its result is in the runs of this feed; reload to see it.")
+        if asked.sent:
+            messages.success(
+                request, f"Poll of {feed.title} asked for (run {asked.run.pk}). Its result is in the runs of this feed; reload to see it."
+            )
+        else:
+            text = f"The poll of {feed.title} is queued, but the broker did not answer. The scheduler sends it again; see the runs of this feed."
+            messages.warning(request, text)
     kept = {key: request.POST[key] for key in ("state", "q") if request.POST.get(key)}
     return redirect(f"{reverse('console:feeds')}?{urlencode(kept)}" if kept else reverse("console:feeds"))
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, sync_playwright
 CHROMIUM = "/usr/bin/chromium"
 OUT = Path(__file__).resolve().parent / "screenshots"
 ARGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-lcd-text"]
-WIDTH, HEIGHT = 1280, 800
+WIDTH, HEIGHT, MARGIN = 1280, 800, 24
 
 
 def sign_in(page: Page, url: str, user: str, password: str) -> None:
@@ -23,7 +23,9 @@ def shoot(page: Page, url: str, theme: str, out: Path) -> None:
     page.goto(f"{url}/settings/deployment/")
     page.screenshot(path=out / f"deployment-{theme}.png", full_page=True)
     page.goto(f"{url}/settings/deployment/?host=https://api.openai.com/v1")
-    page.get_by_role("region", name="Try a host").screenshot(path=out / f"try-a-host-{theme}.png")
+    box = page.get_by_role("region", name="Try a host").evaluate("part => part.getBoundingClientRect().toJSON()")
+    framed = {"x": box["x"] - MARGIN, "y": box["y"], "width": box["width"] + 2 * MARGIN, "height": box["height"] + MARGIN}
+    page.screenshot(path=out / f"try-a-host-{theme}.png", full_page=True, clip=framed)
     page.goto(f"{url}/settings/feeds/")
     for summary in page.locator("summary", has_text="Details of").all():
         summary.click()

@@ -1,9 +1,12 @@
 """The threat-intel endpoints."""
 
+from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from kombu.exceptions import OperationalError
 from rest_framework import serializers
 from rest_framework.exceptions import APIException, NotFound, ValidationError
 from rest_framework.generics import ListAPIView
@@ -19,6 +22,8 @@ from threatintel.registry import feed_named
 from threatintel.schedule import plan
 from threatintel.snapshot import Verdict, feeds_snapshot
 from threatintel.tasks import poll as poll_task
+
+log = structlog.stdlib.get_logger("threatintel")
 
 
 class FeedSchema(serializers.Serializer[object]):
@@ -44,6 +49,7 @@ class FeedListSchema(serializers.Serializer[object]):
 
 class RunSchema(serializers.Serializer[object]):
     run = serializers.IntegerField()
+    sent = serializers.BooleanField(help_text="False: the broker did not answer; the scheduler sends the run again.")
 
 
 class SourceSchema(serializers.Serializer[object]):
@@ -86,10 +92,19 @@ class PollView(APIView):
     @extend_schema(operation_id="feed_poll", request=None, responses={202: RunSchema})
     def post(self, request: Request, name: str) -> Response:
         """Poll a feed now. 409 when the feed is refused or not configured."""
-        return Response({"run": request_poll(name).pk}, status=202)
+        asked = request_poll(name)
+        return Response({"run": asked.run.pk, "sent": asked.sent}, status=202)
 
 
-def request_poll(name: str) -> FeedRun:
+@dataclass(frozen=True, slots=True)
+class AskedPoll:
+    """A poll that somebody asked for. Not sent: the broker is away; the run is kept, and the scheduler sends it again."""
+
+    run: FeedRun
+    sent: bool
+
+
+def request_poll(name: str) -> AskedPoll:
     """Open a run for the feed and send it to the worker. Raises NotFound, or CannotPoll with the reason."""
     spec = feed_named(name)
     if spec is None:
@@ -101,8 +116,12 @@ def request_poll(name: str) -> FeedRun:
     run = runs.open_run(spec.name, runs.manual_slot())
     if run is None:
         raise CannotPoll("This poll was asked for already.")
-    poll_task.apply_async(args=(run.feed, run.slot), queue="intel", retry=False)
-    return run
+    try:
+        poll_task.apply_async(args=(run.feed, run.slot), queue="intel", retry=False)
+    except (OperationalError, OSError) as error:
+        log.warning("feed.not_sent", feed=run.feed, slot=run.slot, error=type(error).__name__)
+        return AskedPoll(run, sent=False)
+    return AskedPoll(run, sent=True)
 
 
 class IndicatorSearchView(ListAPIView[Indicator]):

@@ -182,6 +182,13 @@ def test_the_log_of_the_services_is_one_json_object_a_line(first: Up) -> None:
     assert all(list(record)[:6] == ["timestamp", "level", "event", "service", "process", "version"] for record in log)
 
 
+def test_what_the_product_writes_is_for_this_user_alone(first: Up, data_dir: Path) -> None:
+    first.says(r'"event": "beat.leading"')
+    files = [path for path in data_dir.rglob("*") if path.is_file() or path.is_socket()]
+    assert {path.name for path in files} >= {"aisoc.sqlite3", "secret_key", "up.lock", "valkey.sock"}
+    assert [path for path in files if path.stat().st_mode & 0o077] == []
+
+
 def test_a_second_instance_on_the_same_data_is_refused(first: Up, data_dir: Path) -> None:
     status, out, err = run_once(data_dir, free_port(3))
     assert (status, out) == (1, [])

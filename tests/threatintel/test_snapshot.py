@@ -176,9 +176,21 @@ def test_poll_now_opens_a_run_and_sends_it(monkeypatch: pytest.MonkeyPatch) -> N
     response = Client().post("/api/v1/threatintel/feeds/kev/poll", headers=token)
     assert response.status_code == 202
     run = FeedRun.objects.get(pk=response.json()["run"])
+    assert response.json()["sent"] is True
     assert sent[0]["args"] == ("kev", run.slot)
     refused = Client().post("/api/v1/threatintel/feeds/otx/poll", headers=token)
     assert (refused.status_code, refused.json()["code"]) == (409, "cannot_poll")
+
+
+def test_poll_now_without_a_broker_keeps_the_run_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real task and the real broker URL, with no server behind it."""
+    from aisoc_admin.celery import app
+
+    assert api.poll_task.app == app
+    token = {"Authorization": f"Token {issue_token('alice', Role.OPERATOR, 1)}"}
+    response = Client().post("/api/v1/threatintel/feeds/kev/poll", headers=token)
+    assert (response.status_code, response.json()["sent"]) == (202, False)
+    assert FeedRun.objects.get().state == "queued"
 
 
 def test_recent_runs_are_newest_first() -> None:
