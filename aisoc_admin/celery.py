@@ -1,5 +1,6 @@
 """The Celery application: JSON only, late acknowledgement, every long-lived process with its health thread."""
 
+import logging
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ if role.current() is role.Role.COMMAND:
     role.become(role.of_celery(sys.argv))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aisoc_admin.settings")
 
+import celery.apps.worker
 from celery import Celery, signals
 from django.conf import settings
 
@@ -59,6 +61,12 @@ app.autodiscover_tasks()
 @signals.setup_logging.connect
 def _keep_our_logging(**_: Any) -> None:
     """Connected so that Celery leaves logging as Django's settings configured it."""
+
+
+if role.current() is not role.Role.COMMAND:
+    # Celery prints what it does at a stop, and warns when run as root, past every logger; here each line of output is JSON.
+    logging.captureWarnings(True)
+    celery.apps.worker.safe_say = lambda message, *_: logging.getLogger("celery").info(message.strip())  # type: ignore[attr-defined]
 
 
 @signals.worker_ready.connect

@@ -78,8 +78,8 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
 
 def listen_address(raw: str) -> str:
     host = Host.parse(raw.strip())
-    if isinstance(host, Malformed):
-        raise ValueError(host.reason)
+    if isinstance(host, Malformed) or (host.address is None and host.text != "localhost"):
+        raise ValueError("It is not an address of this machine; 0.0.0.0 means all of them.")
     return host.text
 
 

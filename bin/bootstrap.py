@@ -101,6 +101,7 @@ class Environment:
         if installer.returncode != 0:
             return False
         where = {} if source else _as_uv_reads_it(self._run(*pip, "config", "list").stdout)
+        where = {name: value for name, value in where.items() if name not in os.environ}  # noqa: TID251  what the site set for uv itself wins
         command = (self.path / "bin" / "uv", "pip", "install", "--quiet", "--python", self.python, "--compile-bytecode")
         return self._run(*command, *source, "--require-hashes", "-r", self.root / lock, **where).returncode == 0
 

@@ -38,7 +38,7 @@ def test_a_user_without_a_role_sees_a_clear_403(page: str, reader: Callable[...,
     assert "Your account has no role yet." in text(response)
     assert "You are signed in as nobody-1." in text(response)
     assert "Sign out" in text(response)
-    assert "kev" not in response.content.decode().lower()
+    assert "cisa" not in response.content.decode().lower()
 
 
 def test_a_deactivated_user_is_sent_to_the_login_page(reader: Callable[..., Client]) -> None:
