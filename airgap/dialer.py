@@ -16,6 +16,7 @@ import httpcore
 
 from airgap.policy import Decision, EgressPolicy
 
+_SLICE = 16 * 1024  # bytes
 Refuse = Callable[[Decision, str, int], Exception]
 
 
@@ -23,9 +24,6 @@ class Deadline(threading.local):
     """The moment (monotonic clock) at which the request that this thread is making must be over."""
 
     at = math.inf
-
-    def start(self, seconds: float) -> None:
-        self.at = time.monotonic() + seconds
 
     def within(self, timeout: float | None) -> float | None:
         """`timeout`, shortened to what is left. Raises httpcore.ReadTimeout when nothing is left."""
@@ -86,7 +84,8 @@ class TimedStream(httpcore.NetworkStream):
         return self._stream.read(max_bytes, self._deadline.within(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, self._deadline.within(timeout))
+        for start in range(0, len(buffer), _SLICE):  # httpcore waits anew for each piece that the other side takes
+            self._stream.write(buffer[start : start + _SLICE], self._deadline.within(timeout))
 
     def close(self) -> None:
         self._stream.close()

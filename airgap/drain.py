@@ -5,7 +5,7 @@ from pathlib import Path
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DataError, Error, IntegrityError, transaction
 from django.utils import timezone
 
 from airgap import events
@@ -20,7 +20,7 @@ log = structlog.stdlib.get_logger("airgap")
 def drain(directory: Path | None = None) -> int:
     """Store every complete segment, then seal and store what this process has spooled. Returns how many attempts were stored.
 
-    Raises DatabaseError when the database is away; nothing is lost then. Sealing comes second, so that a database that is
+    Raises django.db.Error when the database is away; nothing is lost then. Sealing comes second, so that a database that is
     away for long leaves full segments behind, not many small ones.
     """
     directory = directory or settings.AIRGAP_SPOOL_DIR
@@ -28,23 +28,24 @@ def drain(directory: Path | None = None) -> int:
     recorder = events.recorder()
     if recorder is not None:
         recorder.spool.seal()
-        if overflowed := recorder.spool.take_overflow():
-            log.warning(events.AIRGAP_SPOOL_OVERFLOW, attempts=overflowed)
+        tell_overflow(recorder)
         stored += _store_waiting(directory)
     return stored
 
 
 def _store_waiting(directory: Path) -> int:
+    """Each segment by itself: one that cannot be stored is set aside and told, and holds up none of the others."""
     stored = 0
     for waiting in waiting_segments(directory):
         try:
-            segment = waiting.read()
-        except ValueError as error:
-            log.error("airgap.spool_damaged", file=waiting.path.name, reason=str(error))
+            stored += _store(waiting.read())
+        except Exception as error:
+            if isinstance(error, Error) and not isinstance(error, DataError | IntegrityError):
+                raise  # the database is away, or not migrated: everything stays where it is
+            log.error(events.AIRGAP_SPOOL_DAMAGED, file=waiting.path.name, reason=f"{type(error).__name__}: {str(error)[:200]}")
             waiting.set_aside()
-            continue
-        stored += _store(segment)
-        waiting.remove()
+        else:
+            waiting.remove()
     return stored
 
 
@@ -89,9 +90,25 @@ def forget_old_receipts() -> None:
 
 
 def drain_quietly() -> str:
-    """drain() for a background thread: "" or why it could not."""
+    """drain() for a background thread, which must outlive whatever goes wrong: "" or why it could not."""
     try:
         drain()
-    except DatabaseError as error:
+    except Error as error:
         return f"the database is away ({type(error).__name__})"
+    except Exception as error:
+        log.exception("airgap.drain_failed")
+        return f"the drain failed ({type(error).__name__}); see the log"
     return ""
+
+
+def hand_over() -> None:
+    """For a process without a drain of its own (a Celery pool child): let the others have what was spooled, and tell the overflow."""
+    recorder = events.recorder()
+    if recorder is not None:
+        recorder.spool.seal()
+        tell_overflow(recorder)
+
+
+def tell_overflow(recorder: events.Recorder) -> None:
+    if overflowed := recorder.spool.take_overflow():
+        log.warning(events.AIRGAP_SPOOL_OVERFLOW, attempts=overflowed)

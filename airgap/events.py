@@ -6,6 +6,7 @@ status, checks, "try a host" and previews ask the policy directly.
 
 import contextlib
 import logging
+import os
 import re
 import sys
 import sysconfig
@@ -26,10 +27,12 @@ AIRGAP_BLOCK: Final = "airgap.block"
 AIRGAP_FEED_BLOCKED: Final = "airgap.feed_blocked"
 AIRGAP_PROXY_ENV_IGNORED: Final = "airgap.proxy_env_ignored"
 AIRGAP_UNGUARDED_CLIENT: Final = "airgap.unguarded_client"
+AIRGAP_SPOOL_DAMAGED: Final = "airgap.spool_damaged"
 AIRGAP_SPOOL_OVERFLOW: Final = "airgap.spool_overflow"
 
 QUIET_SECONDS = 60.0  # the same (host, port, rule, layer) is logged once in this span, counted always
 MAX_QUIET_KEYS = 4096
+MAX_LINES = 300  # airgap.block lines a process and minute
 
 log = structlog.stdlib.get_logger("airgap")
 
@@ -68,20 +71,22 @@ class Recorder:
         self.spool = spool
         self._lock = threading.Lock()
         self._quiet: dict[tuple[str, int | None, Rule, Layer], tuple[float, int]] = {}
+        self._lines: tuple[float, int] = (0.0, 0)  # since when, and how many
+        os.register_at_fork(after_in_child=self._reset_lock)
 
     def record(self, refusal: Refusal) -> None:
         self.spool.add(
             (
-                refusal.host[:253],
+                storable(refusal.host, 253),
                 refusal.port or 0,
-                refusal.path,
+                storable(refusal.path, 160),
                 refusal.rule.value,
                 refusal.layer.value,
-                refusal.purpose[:60],
-                refusal.tenant[:60],
-                refusal.caller[:100],
+                storable(refusal.purpose, 60),
+                storable(refusal.tenant, 60),
+                storable(refusal.caller, 100),
             ),
-            refusal.reason,
+            storable(refusal.reason, 400),
             time.time(),
         )
         suppressed = self._take_turn(refusal)
@@ -109,12 +114,16 @@ class Recorder:
             if since and now - since < QUIET_SECONDS:
                 self._quiet[key] = (since, left_out + 1)
                 return None
+            begun, lines = self._lines if now - self._lines[0] < QUIET_SECONDS else (now, 0)
+            if lines >= MAX_LINES:  # random hosts must not fill the log either; they are counted in the trail
+                return None
+            self._lines = (begun, lines + 1)
             if len(self._quiet) >= MAX_QUIET_KEYS:
                 self._quiet.clear()
             self._quiet[key] = (now, 0)
             return left_out
 
-    def reset_lock(self) -> None:
+    def _reset_lock(self) -> None:
         """In a forked child: a lock held by another thread of the parent would stay locked for ever."""
         self._lock = threading.Lock()
 
@@ -163,6 +172,13 @@ def redacted_url(scheme: str, host: str, port: int | None, path: str, *, query: 
     shown_host = f"[{host}]" if ":" in host else host
     shown_port = f":{port}" if port is not None else ""
     return f"{scheme}://{shown_host}{shown_port}{redacted_path(path)}{'?***' if query else ''}"
+
+
+def storable(text: str, length: int) -> str:
+    """Text that every database and JSON reader takes: no control characters, no lone surrogates, at most `length` characters."""
+    if text.isascii() and text.isprintable():
+        return text[:length]
+    return "".join(char if char.isprintable() else "?" for char in text[: 2 * length].encode(errors="replace").decode())[:length]
 
 
 # ── Who asked ────────────────────────────────────────────────────────────────────────────────────────────────────────

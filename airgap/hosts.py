@@ -138,10 +138,10 @@ class Url:
         if len(text) > MAX_URL:
             return Malformed(f"The URL has {len(text)} characters; at most {MAX_URL} are read.")
         if not text.isprintable() or " " in text or "\\" in text:
-            return Malformed(f"{_shown(text)} has a backslash, or a control, space or invisible character, which URL parsers read differently.")
+            return Malformed("The URL has a backslash, or a control, space or invisible character, which URL parsers read differently.")
         match = _URL.fullmatch(text)
         if match is None:
-            return Malformed(f"{_shown(text)} is not a URL; write it as http://host or https://host.")
+            return Malformed("The text is not a URL; write it as http://host or https://host.")
         scheme = match["scheme"].lower()
         if scheme not in DEFAULT_PORTS:
             return Malformed(f"The scheme {scheme} is not http, https, ws or wss.")

@@ -192,6 +192,8 @@ class EgressPolicy:
     def _decide(self, text: str, port: int | None) -> Decision:
         if not self.enabled:
             return _OFF
+        if port is not None and not 0 <= port < 65536:
+            return Decision(False, Rule.MALFORMED, "The port is not in 1 to 65535.")
         host = Host.parse(text)
         if isinstance(host, Malformed):
             return Decision(False, Rule.MALFORMED, host.reason)
@@ -268,11 +270,13 @@ def _shape(host: Host) -> Rule:
 
 
 def _reject_decoration(text: str) -> None:
-    """Everything people type around a host, each with its own fix."""
+    """Everything people type around a host, each with its own fix. Text that may hold a password is not repeated."""
     if "://" in text:
         url = Url.parse(text)
         better = "a host name" if isinstance(url, Malformed) else f"'{url.host}'"
         raise PolicyError("An entry is a URL.", f"Use {better}.")
+    if "@" in text:
+        raise PolicyError("An entry holds user info (…@).", "Use the host alone, for example 'intel.example.com'.")
     if text[0] in "\"'" or text[-1] in "\"'":
         raise PolicyError(f"The entry {text!r} is quoted.", f"Use {text.strip(chr(34) + chr(39))!r} without quotes.")
     if "*" in text or text.startswith("."):
@@ -280,8 +284,6 @@ def _reject_decoration(text: str) -> None:
         raise PolicyError(f"The entry {text!r} is a wildcard; an entry covers its subdomains already.", f"Use {bare!r}.")
     if "#" in text:
         raise PolicyError(f"The entry {text!r} holds a comment.", f"Use {text.split('#')[0].strip() or 'intel.example.com'!r}.")
-    if "@" in text:
-        raise PolicyError("An entry holds user info (…@).", f"Use {text.rsplit('@', 1)[1]!r}.")
     if any(mark in text for mark in ";| \t\r\n"):
         raise PolicyError(f"The entry {text!r} holds a separator other than a comma.", "Use 'intel.example.com,mirror.example.com'.")
 

@@ -13,9 +13,11 @@ u32 length of the JSON, u32 CRC-32 of the JSON, u64 count, f64 first seen, f64 l
 The header slot's JSON is {"service", "process"}; a data slot's is the key's fields in order and the reason.
 """
 
+import contextlib
 import fcntl
 import json
 import os
+import stat
 import struct
 import threading
 import time
@@ -31,7 +33,8 @@ SLOTS = 512  # data slots a segment
 SEGMENT_BYTES = len(MAGIC) + SLOT * (SLOTS + 1)
 MAX_SEGMENTS = 32  # sealed segments that one process may leave waiting: 16 MiB
 MAX_HOSTS = 400  # distinct hosts a minute and process before the rest is counted as OTHER
-MAX_PATHS = 20  # distinct paths a minute and host before the rest is counted as OTHER
+MAX_KEYS = 20  # distinct records a minute and host before the rest is counted as OTHER
+MAX_FILES = 400  # in the folder, of all processes: 200 MiB
 OTHER = "(other)"
 _HEAD = struct.Struct("<IIQdd")
 _COUNT = struct.Struct("<Qdd")
@@ -87,29 +90,33 @@ class Spool:
         self._path: Path = Path()
         self._slots: dict[tuple[int, Key], _Slot] = {}
         self._minute: int = 0
-        self._paths: dict[str, set[str]] = {}
+        self._keys: dict[str, set[Key]] = {}
         self._sequence: int = 0
         self._born: int = time.time_ns()
 
     def add(self, key: Key, reason: str, now: float) -> None:
         """Count one attempt. It is on disk (in the page cache: it survives the process, not the power) on return.
 
-        When there is no room left it is counted in `overflowed`. Raises nothing but programming errors.
+        When there is no room left, or the disk fails, it is counted in `overflowed`. Raises nothing but programming errors.
         """
         minute = int(now) // 60 * 60
         with self._lock:
-            key = self._bounded(minute, key)
-            slot = self._slots.get((minute, key))
-            if slot is None and (slot := self._claim(minute, key, reason, now)) is None:
+            try:
+                key = self._bounded(minute, key)
+                slot = self._slots.get((minute, key)) or self._claim(minute, key, reason, now)
+                if slot is None:
+                    self.overflowed += 1
+                    return
+                os.pwrite(self._fd, _COUNT.pack(slot.count + 1, slot.first_seen, now), slot.offset + 8)
+                slot.count += 1
+            except (OSError, UnicodeError):
                 self.overflowed += 1
-                return
-            slot.count += 1
-            os.pwrite(self._fd, _COUNT.pack(slot.count, slot.first_seen, now), slot.offset + 8)
 
     def seal(self) -> None:
-        """Hand what was written so far to the drain."""
+        """Hand what was written so far to the drain; not while it has not taken what was handed over before."""
         with self._lock:
-            self._seal()
+            if self._fd >= 0 and not self._waiting():
+                self._seal()
 
     def take_overflow(self) -> int:
         """How many attempts found no room since the last call."""
@@ -118,64 +125,72 @@ class Spool:
             return count
 
     def _bounded(self, minute: int, key: Key) -> Key:
-        """The key itself, or with `(other)` for a host or path beyond the bound of this minute."""
+        """The key itself, or with `(other)` for what is beyond the bounds of this minute: of one host, then of all."""
         if minute != self._minute:
-            self._minute, self._paths = minute, {}
-        host, port, path, *rest = key
-        paths = self._paths.get(host)
-        if paths is None:
-            if len(self._paths) >= MAX_HOSTS:
-                return (OTHER, 0, "", rest[0], rest[1], "", "", "")
-            paths = self._paths[host] = set()
-        if path not in paths:
-            if len(paths) >= MAX_PATHS:
-                path = OTHER
-            else:
-                paths.add(path)
-        return (host, port, path, rest[0], rest[1], rest[2], rest[3], rest[4])
+            self._minute, self._keys = minute, {}
+        host, _port, _path, rule, layer, *_rest = key
+        keys = self._keys.get(host)
+        if keys is None:
+            if len(self._keys) >= MAX_HOSTS:
+                return (OTHER, 0, "", rule, layer, "", "", "")
+            keys = self._keys[host] = set()
+        if key not in keys:
+            if len(keys) >= MAX_KEYS:
+                return (host, 0, OTHER, rule, layer, "", "", "")
+            keys.add(key)
+        return key
 
     def _claim(self, minute: int, key: Key, reason: str, now: float) -> _Slot | None:
         if (self._fd < 0 or len(self._slots) >= SLOTS) and not self._open():
             return None
         offset = len(MAGIC) + SLOT * (1 + len(self._slots))
         payload = _payload([minute, *key], reason)
+        if len(payload) > _ROOM:
+            return None
         os.pwrite(self._fd, _HEAD.pack(len(payload), zlib.crc32(payload), 0, now, now) + payload, offset)
         slot = self._slots[minute, key] = _Slot(offset, 0, now)
         return slot
 
     def _open(self) -> bool:
-        """Start an empty segment; False when the bound is reached or the disk is full."""
+        """Start an empty segment; False when a bound is reached or the disk is full."""
         self._seal()
+        draft: Path | None = None
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if sum(1 for _ in self._directory.glob(f"{self._stem()}-*.sealed")) >= MAX_SEGMENTS:
+            if self._waiting() >= MAX_SEGMENTS or sum(1 for _ in self._directory.iterdir()) >= MAX_FILES:
                 return False
             path = self._directory / f"{self._stem()}-{self._sequence:06}.seg"
             draft = path.with_suffix(".tmp")
-            fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # before the name is visible, so that nobody adopts a live segment
-            os.posix_fallocate(fd, 0, SEGMENT_BYTES)
+            self._fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # before the name is visible, so that nobody adopts a live segment
+            os.posix_fallocate(self._fd, 0, SEGMENT_BYTES)
             header = json.dumps({"service": self._service, "process": f"{gethostname()}:{os.getpid()}"}).encode()
-            os.pwrite(fd, MAGIC + _HEAD.pack(len(header), zlib.crc32(header), 0, 0, 0) + header, 0)
+            os.pwrite(self._fd, MAGIC + _HEAD.pack(len(header), zlib.crc32(header), 0, 0, 0) + header, 0)
             os.rename(draft, path)
         except OSError:
-            os.close(fd)
-            draft.unlink(missing_ok=True)
+            self._close()
+            if draft is not None:
+                with contextlib.suppress(OSError):
+                    draft.unlink(missing_ok=True)
             return False
-        self._fd, self._path, self._sequence = fd, path, self._sequence + 1
+        self._path, self._sequence = path, self._sequence + 1
         return True
 
     def _seal(self) -> None:
-        if self._fd < 0:
-            return
-        try:
-            os.rename(self._path, self._path.with_suffix(".sealed"))
-        finally:  # a failed rename leaves a .seg without an owner, which the drain adopts
+        """Rename, then let go. A segment that cannot be renamed stays a .seg without an owner, which the drain adopts."""
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                os.rename(self._path, self._path.with_suffix(".sealed"))
+            self._close()
+
+    def _close(self) -> None:
+        if self._fd >= 0:
             os.close(self._fd)
-            self._fd, self._slots = -1, {}
+        self._fd, self._slots = -1, {}
+
+    def _waiting(self) -> int:
+        """How many of this process's sealed segments the drain has not taken yet."""
+        return sum(1 for _ in self._directory.glob(f"{self._stem()}-*.sealed"))
 
     def _stem(self) -> str:
         return f"{gethostname()[:40]}-{os.getpid()}-{self._born}"
@@ -217,13 +232,16 @@ class WaitingSegment:
     def read(self) -> Segment:
         """The records of the segment. A slot that is torn (power loss) is passed over; raises ValueError for a foreign file."""
         content = os.pread(self._fd, SEGMENT_BYTES, 0)
-        if content[: len(MAGIC)] != MAGIC:
-            raise ValueError(f"{self.path.name} is not a spool segment.")
+        if content[: len(MAGIC)] != MAGIC or len(content) != SEGMENT_BYTES:
+            raise ValueError("It is not a whole spool segment.")
         header = _slot_json(content, 0)
         if header is None:
-            raise ValueError(f"{self.path.name} has a damaged header.")
-        meta = json.loads(header[0])
-        return Segment(self.name, str(meta["service"]), str(meta["process"]), tuple(_records(content)))
+            raise ValueError("Its header is damaged.")
+        try:
+            meta = json.loads(header[0])
+            return Segment(self.name, str(meta["service"]), str(meta["process"]), tuple(_records(content)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"Its content is not that of a segment ({type(error).__name__}).") from None
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -256,14 +274,19 @@ def _records(content: bytes) -> Iterator[Record]:
 
 
 def waiting_segments(directory: Path) -> Iterator[WaitingSegment]:
-    """Complete segments, each locked for this process while it is being looked at. Segments of live writers are passed over."""
+    """Complete segments, each locked for this process while it is being looked at.
+
+    Segments of live writers are passed over, and so is what this user may not read or what is no file; backlog() counts it.
+    """
     for path in sorted([*directory.glob("*.sealed"), *directory.glob("*.seg")]):
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # drained or sealed meanwhile
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:  # drained or sealed meanwhile, or not ours to read
             continue
         segment = WaitingSegment(path, fd)
         try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                continue
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.exists():  # not drained between open and lock
                 yield segment
@@ -271,6 +294,11 @@ def waiting_segments(directory: Path) -> Iterator[WaitingSegment]:
             continue
         finally:
             segment.close()
+
+
+def unreadable(directory: Path) -> int:
+    """How many segments another user wrote and this one may not read."""
+    return sum(1 for path in directory.glob("*.se*") if not os.access(path, os.R_OK))
 
 
 def backlog(directory: Path) -> int:

@@ -2,10 +2,12 @@
 
 AirgapBlocked(RuntimeError)     the policy refused; a RuntimeError, so that no retry loop takes it for a network fault
 httpx.HTTPError                 everything else that goes wrong on the way, as in any httpx client
+  RedirectRefused               from https to http, or away with this server's credentials
   BodyTooLarge                  the answer is longer than the client's byte limit, compressed or not
 """
 
 import ssl
+import time
 import urllib.request
 import zlib
 from collections.abc import Iterator
@@ -27,10 +29,15 @@ TIMEOUT: Final = 10.0  # seconds to connect, and for each wait for bytes
 DEADLINE: Final = 60.0  # seconds for a whole request, body included
 MAX_BYTES: Final = 32 * 1024 * 1024  # of an answer, after decompression
 MAX_REDIRECTS: Final = 5
+_UNTIL = "aisoc.until"  # a request's deadline (monotonic seconds), in its extensions
 _INFLATE_STEP = 256 * 1024
 
 
 Client = httpx.Client  # for annotations; made by gated_client alone
+
+
+class RedirectRefused(httpx.RemoteProtocolError):
+    """The server redirects in a way that would give something away."""
 
 
 class BodyTooLarge(httpx.DecodingError):
@@ -55,7 +62,9 @@ def gated_client(
     Redirects are off; a call that asks for them (`follow_redirects=True`) has each hop judged, at most five, none from https to http.
     There is no way to pass a proxy, a mount or a Unix socket: each would go round the gate.
     """
-    transport = GatedTransport(active_policy(), purpose=purpose, tenant=tenant, deadline=deadline, max_bytes=max_bytes, inner=inner)
+    transport = GatedTransport(
+        active_policy(), purpose=purpose, tenant=tenant, deadline=deadline, max_bytes=max_bytes, own_headers=tuple(headers or ()), inner=inner
+    )
     return httpx.Client(
         transport=transport,
         trust_env=False,
@@ -78,8 +87,10 @@ class GatedTransport(httpx.BaseTransport):
         tenant: str = "",
         deadline: float = DEADLINE,
         max_bytes: int = MAX_BYTES,
+        own_headers: tuple[str, ...] = (),
         inner: httpx.BaseTransport | None = None,
     ) -> None:
+        self._own_headers = own_headers
         self._policy = policy
         self._purpose = purpose
         self._tenant = tenant
@@ -94,25 +105,55 @@ class GatedTransport(httpx.BaseTransport):
         if "target" in request.extensions:
             raise ValueError("The extension 'target' names another URL than the one that is judged.")
         url = request.url
-        port = url.port or DEFAULT_PORTS.get(url.scheme)
-        decision = self._judge(url, port)
+        host, port, decision = self._judge(url)
         if not decision.allowed:
-            raise self._refuse(decision, _host(url), port, Layer.HTTP, url)
+            raise self._refuse(decision, host, port, Layer.HTTP, url)
         pool = self._only or self._pool(url)
-        self._deadline.start(self._seconds)
+        until: float = request.extensions.setdefault(_UNTIL, time.monotonic() + self._seconds)  # redirects inherit it: one deadline in all
+        self._deadline.at = until
         response = pool.handle_request(request)
         if 300 <= response.status_code < 400:
-            _refuse_downgrade(request, response)
-        return self._bounded(response)
+            self._check_redirect(request, response)
+        return self._bounded(response, until)
 
     def close(self) -> None:
         for pool in {id(pool): pool for pool in (*self._pools.values(), self._only) if pool is not None}.values():
             pool.close()
 
-    def _judge(self, url: httpx.URL, port: int | None) -> Decision:
+    def _judge(self, url: httpx.URL) -> tuple[str, int | None, Decision]:
+        """The host and port as they will be dialled (raw: `.host` decodes A-labels), and the decision."""
+        try:
+            host = url.raw_host.decode("ascii").replace("%25", "%", 1)
+        except UnicodeError:
+            return "(malformed)", None, Decision(not self._policy.enabled, Rule.MALFORMED, "The host has characters that no host has.")
+        port = url.port if url.port is not None else DEFAULT_PORTS.get(url.scheme)
+        if port is not None and not 0 < port < 65536:  # httpx takes any integer
+            return host, None, Decision(not self._policy.enabled, Rule.MALFORMED, "The port is not in 1 to 65535.")
         if url.scheme not in ("http", "https") and self._policy.enabled:
-            return Decision(False, Rule.MALFORMED, f"The scheme {url.scheme or '(none)'} is not http or https.")
-        return self._policy.decide_host(_host(url), port)
+            return host, port, Decision(False, Rule.MALFORMED, f"The scheme {url.scheme[:20] or '(none)'} is not http or https.")
+        return host, port, self._policy.decide_host(host, port)
+
+    def _check_redirect(self, request: httpx.Request, response: httpx.Response) -> None:
+        """What a server may not do to us by a redirect, whether or not the caller follows it.
+
+        From https to http the request would go in clear; to another server it would carry the headers meant for this one
+        (httpx takes only Authorization off).
+        """
+        location = response.headers.get("Location")
+        if location is None:
+            return
+        try:
+            target = request.url.join(location)
+        except (httpx.InvalidURL, ValueError, UnicodeError):
+            response.close()
+            raise RedirectRefused("The server redirects to what is no URL.", request=request) from None
+        if request.url.scheme == "https" and target.scheme == "http":
+            response.close()
+            raise RedirectRefused("The server redirects from https to http.", request=request)
+        elsewhere = (target.scheme, target.raw_host, target.port) != (request.url.scheme, request.url.raw_host, request.url.port)
+        if elsewhere and any(name in request.headers for name in self._own_headers):
+            response.close()
+            raise RedirectRefused("The server redirects to another one, which must not get the credentials of this one.", request=request)
 
     def _refuse(self, decision: Decision, host: str, port: int | None, layer: Layer, url: httpx.URL | None = None) -> AirgapBlocked:
         """Record, then hand back the exception to raise."""
@@ -144,7 +185,7 @@ class GatedTransport(httpx.BaseTransport):
                 raise self._refuse(decision, str(proxy.host), proxy.port, Layer.PROXY)
         return configured
 
-    def _bounded(self, response: httpx.Response) -> httpx.Response:
+    def _bounded(self, response: httpx.Response, until: float) -> httpx.Response:
         """The same response with its body decompressed and counted here, so that no reader can be flooded."""
         encoding, length = b"", b""
         for name, value in response.headers.raw:  # one pass over the bytes: httpx's mapping costs 10 us a look-up
@@ -155,11 +196,9 @@ class GatedTransport(httpx.BaseTransport):
                 length = value
         if length.isdigit() and int(length) > self._max_bytes:
             response.close()
-            raise BodyTooLarge(f"The answer has {length.decode()} bytes; at most {self._max_bytes} are accepted.")
+            raise BodyTooLarge(f"The answer has {length.decode()[:20]} bytes; at most {self._max_bytes} are accepted.")
         compressed = self._undone(response, encoding) if encoding else False
-        if length and not compressed:
-            return response  # HTTP/1.1 framing ends the body at its announced length
-        response.stream = _BoundedStream(response.stream, self._max_bytes, compressed=compressed)
+        response.stream = _BoundedStream(response.stream, self._max_bytes, self._deadline, until, compressed=compressed)
         return response
 
     def _undone(self, response: httpx.Response, encoding: bytes) -> bool:
@@ -177,22 +216,34 @@ class GatedTransport(httpx.BaseTransport):
 
 
 class _BoundedStream(httpx.SyncByteStream):
-    def __init__(self, stream: Any, max_bytes: int, *, compressed: bool) -> None:
+    """A body with its limits: bytes as they come, bytes as they are read, and the request's deadline in whatever thread reads it."""
+
+    def __init__(self, stream: Any, max_bytes: int, deadline: Deadline, until: float, *, compressed: bool) -> None:
         self._stream = stream
         self._max_bytes = max_bytes
+        self._deadline = deadline
+        self._until = until
         self._inflater = zlib.decompressobj(wbits=31) if compressed else None
 
     def __iter__(self) -> Iterator[bytes]:
         total = 0
-        for part in self._stream if self._inflater is None else self._inflated(self._inflater):
+        for part in self._raw() if self._inflater is None else self._inflated(self._inflater):
             total += len(part)
             if total > self._max_bytes:
                 raise BodyTooLarge(f"The answer is longer than {self._max_bytes} bytes.")
             yield part
 
+    def _raw(self) -> Iterator[bytes]:
+        self._deadline.at = self._until
+        for part in self._stream:
+            yield part
+            self._deadline.at = self._until
+
     def _inflated(self, inflater: Any) -> Iterator[bytes]:
         try:
-            for raw in self._stream:
+            for raw in self._raw():
+                if inflater.unused_data:
+                    raise httpx.DecodingError("There is something behind the end of the compressed answer.")
                 yield inflater.decompress(raw, _INFLATE_STEP)
                 while inflater.unconsumed_tail:
                     yield inflater.decompress(inflater.unconsumed_tail, _INFLATE_STEP)
@@ -221,21 +272,9 @@ def _tls_context(ca_bundle: str) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca_bundle or None)
 
 
-def _host(url: httpx.URL) -> str:
-    """The host as it will be dialled: raw, since `.host` decodes A-labels; a zone as `%zone`."""
-    return url.raw_host.decode("ascii").replace("%25", "%", 1)
-
-
 def _environment_proxy(url: httpx.URL) -> str:
     """The proxy that the usual variables name for `url`, with the air gap off."""
     proxies = urllib.request.getproxies()
     if urllib.request.proxy_bypass(url.host):
         return ""
     return proxies.get(url.scheme) or proxies.get("all") or ""
-
-
-def _refuse_downgrade(request: httpx.Request, response: httpx.Response) -> None:
-    """A redirect from https to http would send the request, and its credentials, in clear."""
-    if request.url.scheme == "https" and response.has_redirect_location and request.url.join(response.headers["Location"]).scheme == "http":
-        response.close()
-        raise httpx.RemoteProtocolError("The server redirects from https to http.", request=request)

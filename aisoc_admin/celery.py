@@ -16,6 +16,7 @@ import celery.apps.worker
 from celery import Celery, signals
 from django.conf import settings
 
+from aisoc_admin.background import start_background, start_handing_over
 from aisoc_admin.lifeline import die_with_parent
 
 HARD_LIMIT = 300  # seconds; the soft limit lets a task say so first
@@ -42,7 +43,7 @@ app.conf.update(
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
         "socket_connect_timeout": 5,
-        "socket_timeout": 30,
+        "socket_timeout": 5,  # well below beat's lease
         # Publishing gives up at once: what cannot be sent stays in the database and is sent again.
         "max_retries": 1,
         "interval_start": 0,
@@ -71,18 +72,15 @@ if role.current() is not role.Role.COMMAND:
 
 @signals.worker_ready.connect
 def _worker_ready(**_: Any) -> None:
-    from aisoc_admin.background import start_background
-
     start_background()
 
 
 @signals.beat_init.connect
 def _beat_ready(**_: Any) -> None:
-    from aisoc_admin.background import start_background
-
     start_background()
 
 
 @signals.worker_process_init.connect
 def _pool_child(**_: Any) -> None:
     die_with_parent(signal.SIGKILL)
+    start_handing_over()

@@ -35,6 +35,8 @@ KEV_URL = "https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulner
 TEST_NAMES = ("AISOC_TEST_REQUIRE",)  # read by bin/test alone; known here so that it stops no process
 # What a DATABASE_URL may say beside the host. libpq would follow `host`, `hostaddr` and `service` past the check below.
 DATABASE_OPTIONS = frozenset({"sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "application_name", "target_session_attrs"})
+# Celery reads these by itself, over what the settings say; CELERY_BROKER_URL is the product's own.
+CELERY_NAMES = ("CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND", "CELERY_CONFIG_MODULE", "CELERY_LOADER")
 LIBPQ_NAMES = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE")  # libpq reads these by itself
 
 
@@ -44,7 +46,7 @@ class EnvError(Exception):
 
 def variable(name: str, parse: Callable[[str], T], default: T, *, example: str, help: str, secret: bool = False) -> T:
     """Declare one variable. `example` is a right value, shown when the text is wrong; blank text means the default."""
-    return field(default=default, metadata={"name": name, "parse": parse, "example": example, "help": help, "secret": secret})
+    return field(default=default, repr=not secret, metadata={"name": name, "parse": parse, "example": example, "help": help, "secret": secret})
 
 
 def text(raw: str) -> str:
@@ -175,7 +177,7 @@ def _database_host(url: str) -> Host | None:
 
 
 _BROKER = re.compile(
-    r"(?P<scheme>redis|rediss)://(?:[^@/?#;]*@)?(?P<host>\[[^\]]+\]|[^:/?#@;\[\]]+)(?::[0-9]{1,5})?(?:/[0-9]{0,3})?(?:\?ssl_[a-z_]+=[^;#&]*(?:&ssl_[a-z_]+=[^;#&]*)*)?"
+    r"(?P<scheme>redis|rediss)://(?:[^@/?#;]*@)?(?P<host>\[[^\]]+\]|[^:/?#@;\[\]]+)(?::(?P<port>[0-9]{1,5}))?(?:/[0-9]{0,3})?(?:\?ssl_[a-z_]+=[^;#&]*(?:&ssl_[a-z_]+=[^;#&]*)*)?"
 )
 
 
@@ -255,7 +257,7 @@ class Environment:
         database_url,
         "",
         example="postgres://aisoc@db.internal:5432/aisoc",
-        help="PostgreSQL or SQLite; unset: SQLite in the data folder.",
+        help="PostgreSQL (one host; a few ssl and connect options) or SQLite; unset: SQLite in the data folder.",
         secret=True,
     )
     broker_url: str = variable(
@@ -267,7 +269,12 @@ class Environment:
         secret=True,
     )
     secret_key: str = variable(
-        "SECRET_KEY", secret_key, "", example="50 random characters", help="Django's signing key; required in production.", secret=True
+        "SECRET_KEY",
+        secret_key,
+        "",
+        example="50 random characters",
+        help="Django's signing key, 32 characters or more; required in production.",
+        secret=True,
     )
     allowed_hosts: tuple[str, ...] = variable(
         "ALLOWED_HOSTS", django_hosts, (), example="aisoc.corp", help="Names under which browsers reach the web; required in production."
@@ -398,7 +405,8 @@ def _value(source: Mapping[str, str], meta: Mapping[str, Any]) -> Any:
     except ValueError as error:
         hidden = meta["secret"] or "@" in raw or "?" in raw  # user info and queries hold passwords too
         shown = "" if hidden else f"={_one_line(raw)}"
-        reason = "" if meta["secret"] and raw in str(error) else f" {_one_line_text(str(error))}"
+        reason = meta["help"] if meta["secret"] else _one_line_text(str(error))  # a parser's words may quote the text
+        reason = f" {reason}"
         raise EnvError(f"{meta['name']}{shown} cannot be used.{reason} Example: {meta['name']}={meta['example']}") from None
 
 
@@ -414,8 +422,11 @@ def _refuse_unknown_names(source: Mapping[str, str]) -> None:
     """AISOC_AIRGAPED=1 must not mean open."""
     known = {name for spec in known_variables() for name in ((spec["name"], spec["name"] + FILE_SUFFIX) if spec["secret"] else (spec["name"],))}
     known.update(TEST_NAMES)
+    for name in CELERY_NAMES:
+        if source.get(name):
+            raise EnvError(f"{name} is set; Celery would follow it past the settings and the air gap. Unset it and use CELERY_BROKER_URL.")
     for name in sorted(source):
-        if name.upper().startswith(PREFIX) and name not in known:
+        if re.sub(r"[^A-Z0-9]", "", name.upper()).startswith("AISOC") and name not in known:
             near = difflib.get_close_matches(name.upper(), [other for other in sorted(known) if other.startswith(PREFIX)], n=1, cutoff=0.0)[0]
             raise EnvError(f"{_one_line_text(name)} is not a variable of this product. Did you mean {near}? Remove the unknown name.")
 
@@ -430,7 +441,7 @@ def _require_for_production(environment: Environment) -> None:
 
 def _refuse_public_infrastructure(environment: Environment, source: Mapping[str, str]) -> None:
     """The database and the broker are dialled by C code or at start, before any gate could be asked."""
-    hosts: dict[str, str] = {}
+    hosts: dict[str, tuple[str, int]] = {}
     if environment.database_url and environment.database_url.split(":", 1)[0] not in ("sqlite",):
         for name in LIBPQ_NAMES:
             if source.get(name):
@@ -438,11 +449,11 @@ def _refuse_public_infrastructure(environment: Environment, source: Mapping[str,
                     f"{name} is set and would redirect the database connection past the air gap. Unset it and write the host into DATABASE_URL."
                 )
         if (host := _database_host(environment.database_url)) is not None:
-            hosts["DATABASE_URL"] = str(host)
+            hosts["DATABASE_URL"] = str(host), int(database_config(environment.database_url).get("PORT") or 5432)
     if (match := _BROKER.fullmatch(environment.broker_url)) is not None:
-        hosts["CELERY_BROKER_URL"] = match["host"].strip("[]")
-    for name, text_of_host in hosts.items():
-        decision = environment.policy.decide_host(text_of_host)
+        hosts["CELERY_BROKER_URL"] = match["host"].strip("[]"), int(match["port"] or 6379)
+    for name, (host_text, port) in hosts.items():
+        decision = environment.policy.decide_host(host_text, port)
         if not decision.allowed:
             raise EnvError(
                 f"{name} points outside while AISOC_AIRGAPPED is on: {decision.reason} Use an internal host, or put it on AISOC_AIRGAP_ALLOWLIST."

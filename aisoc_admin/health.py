@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import redis
+import structlog
 from django.conf import settings
 from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from airgap.drain import drain_quietly
 from airgap.snapshot import airgap_snapshot, guard_snapshot
-from airgap.spool import MAX_SEGMENTS, backlog
+from airgap.spool import backlog, unreadable
 from threatintel.snapshot import registration_snapshot
 
 INTERVAL: Final = 2.0  # seconds between rounds
+log = structlog.stdlib.get_logger("health")
 STALE_AFTER: Final = 15.0  # seconds without a finished round before the checks are no longer believed
 OK: Final = "ok"
 NOT_YET: Final = "not checked yet"
@@ -91,7 +93,10 @@ def refresh() -> None:
 def keep_fresh(stop: threading.Event) -> None:
     """The background thread: drain the spool and refresh the checks until told to stop."""
     while True:
-        refresh()
+        try:
+            refresh()
+        except Exception:  # the one thread that drains and checks must go on
+            log.exception("health.round_failed")
         if _health.checks["database"] != OK:
             connections.close_all()  # a broken connection is not kept for the next round
         if stop.wait(INTERVAL):
@@ -127,9 +132,10 @@ def _broker() -> str:
 def _spool() -> str:
     problem = drain_quietly()
     waiting = backlog(settings.AIRGAP_SPOOL_DIR)
-    if problem and waiting:
-        return f"{waiting} of {MAX_SEGMENTS} segments wait: {problem}"
-    return problem or OK
+    if problem:
+        return f"{waiting} segments wait: {problem}" if waiting else problem
+    foreign = unreadable(settings.AIRGAP_SPOOL_DIR)
+    return f"{foreign} segments belong to another user; give them to this one" if foreign else OK
 
 
 _client: "redis.Redis | None" = None

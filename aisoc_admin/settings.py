@@ -174,6 +174,3 @@ SPECTACULAR_SETTINGS = {
 # ── Tasks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 BROKER_IS_EMBEDDED = not ENV.broker_url
 CELERY_BROKER_URL = ENV.broker_url or embedded_broker_url(DATA_DIR)
-
-# ── Domain ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-LLM_ENVIRONMENT = ENV.llm_families

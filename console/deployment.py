@@ -97,6 +97,6 @@ def origins(llm: LLMSnapshot) -> dict[str, Origin]:
 
 def llm_family() -> str:
     """The family of variables that is in use, by the resolver's own reading: does the LLM family alone give a connection?"""
-    families: Mapping[str, tuple[str, str, str]] = settings.LLM_ENVIRONMENT
+    families: Mapping[str, tuple[str, str, str]] = settings.ENV.llm_families
     alone = from_environment({**families, "OPENAI": ("", "", "")})
     return "LLM" if alone != LLMConfig() or from_environment(families) == LLMConfig() else "OPENAI"

@@ -32,7 +32,7 @@ class LLMSnapshot:
 
 def environment_llm() -> LLMConfig:
     """The operator's connection, from settings."""
-    return from_environment(settings.LLM_ENVIRONMENT)
+    return from_environment(settings.ENV.llm_families)
 
 
 def resolved_environment() -> ResolvedLLM:

@@ -24,10 +24,10 @@ def role_of(user: AbstractBaseUser | AnonymousUser, token: object = None) -> Rol
 
     if not user.is_authenticated or not user.is_active:
         return None
-    held = {Role(name) for name in Membership.objects.filter(user_id=user.pk).values_list("role", flat=True)}
+    names = set(Membership.objects.filter(user_id=user.pk).values_list("role", flat=True))
+    held = {role for role in Role if role.value in names}  # a role of another version is no role here
     if getattr(user, "is_superuser", False):
         held.add(Role.OPERATOR)
     if isinstance(token, ApiToken):
-        role = Role(token.role)
-        return role if role in held else None
+        return next((role for role in held if role.value == token.role), None)
     return next((role for role in Role if role in held), None)

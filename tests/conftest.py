@@ -67,7 +67,6 @@ def environment(settings: object) -> Callable[..., env.Environment]:
     def put(**variables: str) -> env.Environment:
         settings.ENV = env.read(variables)
         settings.AIRGAP_POLICY = settings.ENV.policy
-        settings.LLM_ENVIRONMENT = settings.ENV.llm_families
         first.airgap_status.cache_clear()
         first.llm_status.cache_clear()
         return settings.ENV

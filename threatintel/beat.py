@@ -8,11 +8,10 @@ from datetime import timedelta
 import structlog
 from django.db import transaction
 from django.db.models import Q
-from django.utils import timezone
 
 from airgap.events import AIRGAP_FEED_BLOCKED
 from airgap.policy import EgressPolicy
-from threatintel import runs
+from threatintel import clock, runs
 from threatintel.models import SchedulerLease
 from threatintel.schedule import Plan, config_digest
 
@@ -33,15 +32,16 @@ def announce(plan: Plan) -> None:
 
 def hold_lease(holder: str) -> int | None:
     """Take or renew the lease; the epoch of this leadership, or None while another holder's lease lasts."""
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         SchedulerLease.objects.get_or_create(name=LEASE_NAME)
         lease = SchedulerLease.objects.select_for_update().get(name=LEASE_NAME)
-        if lease.holder == holder and lease.expires_at is not None and lease.expires_at >= now:
+        lasts = lease.expires_at is not None and now <= lease.expires_at <= now + LEASE  # later: the clock was set back
+        if lease.holder == holder and lasts:
             lease.expires_at = now + LEASE
             lease.save(update_fields=["expires_at"])
             return lease.epoch
-        if lease.expires_at is not None and lease.expires_at >= now:
+        if lasts:
             return None
         lease.holder, lease.epoch, lease.expires_at = holder, lease.epoch + 1, now + LEASE
         lease.save(update_fields=["holder", "epoch", "expires_at"])
@@ -73,23 +73,30 @@ class Timetable:
         self.looked_at = 0.0
 
     def tick(self, now: float) -> None:
-        """Open what is due and send it, then nudge what is overdue. A message that cannot be sent now is sent as overdue later."""
+        """Open what is due and send it, then nudge what is overdue. A message that cannot be sent now is sent as overdue later.
+
+        At most one failed send a tick: a broker that takes messages slowly must not cost the lease.
+        """
+        sending = True
         for spec in self.plan.beat:
             if self.due[spec.name] > now:
                 continue
             self.opened[spec.name] += 1
-            run = runs.open_run(spec.name, f"{self.epoch}.{self.opened[spec.name]}.{config_digest(spec, self.policy)}")
+            slot = f"{self.epoch}.{self.opened[spec.name]}.{config_digest(spec, self.policy)}"
+            run = runs.open_run(spec.name, slot, epoch=self.epoch)
             self.due[spec.name] = now + spec.every.total_seconds()
-            if run is not None:
-                self._nudge(run.feed, run.slot)
-        if now - self.looked_at >= LOOK_FOR_OVERDUE:
+            sending = sending and (run is None or self._nudge(run.feed, run.slot))
+        if sending and now - self.looked_at >= LOOK_FOR_OVERDUE:
             self.looked_at = now
             for run in runs.overdue()[:50]:
                 runs.nudged(run)
-                self._nudge(run.feed, run.slot)
+                if not self._nudge(run.feed, run.slot):
+                    break
 
-    def _nudge(self, feed: str, slot: str) -> None:
+    def _nudge(self, feed: str, slot: str) -> bool:
         try:
             self.send(feed, slot)
         except Exception as error:  # kombu raises what the transport raises; the run stays in the database
             log.warning("feed.not_sent", feed=feed, slot=slot, error=type(error).__name__)
+            return False
+        return True

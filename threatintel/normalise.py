@@ -16,6 +16,7 @@ def kev_record(row: Mapping[str, Any]) -> Record:
 
     Confidence is 100: CISA lists a vulnerability only on evidence of exploitation. The catalogue is public: TLP:CLEAR.
     """
+    row = without_nul(dict(row))
     cve = str(row.get("cveID", "")).strip().upper()
     if not _CVE.fullmatch(cve):
         raise FeedError(f"A row of the catalogue has the CVE id {ascii(cve)[:40]}, which is not one.")
@@ -39,11 +40,23 @@ def kev_record(row: Mapping[str, Any]) -> Record:
 
 
 def timestamp(value: object) -> datetime | None:
-    """An RFC 3339 time or a date, aware; None for anything else. A date is midnight UTC."""
+    """An RFC 3339 time or a date (midnight UTC), in UTC; None for anything else and for years outside 1970 to 2200."""
     if not isinstance(value, str):
         return None
     try:
         parsed = datetime.fromisoformat(value.strip())
-    except ValueError:
+        parsed = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    return parsed if 1970 <= parsed.year <= 2200 else None
+
+
+def without_nul(value: Any) -> Any:
+    """The same JSON value without NUL characters, which PostgreSQL does not store."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, dict):
+        return {without_nul(key): without_nul(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [without_nul(inner) for inner in value]
+    return value

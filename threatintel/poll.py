@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import httpx
 import structlog
-from django.db import DatabaseError
+from django.db import DatabaseError, DataError
 
 from airgap.active import active_policy
-from airgap.transport import AirgapBlocked, gated_client
+from airgap.transport import AirgapBlocked, BodyTooLarge, RedirectRefused, gated_client
 from threatintel import runs
 from threatintel.ingest import ingest, load_cursor
 from threatintel.models import FeedRun
@@ -71,6 +71,9 @@ def _work(run: FeedRun, spec: FeedSpec, *, retry: bool) -> None:
         _retry(run, str(error), retry=retry)
     except httpx.HTTPError as error:
         _retry(run, f"{feed_host(spec)}: {_plain(error)}", retry=retry)
+    except DataError as error:
+        log.exception(FEED_FAILED, feed=spec.name, run=run.pk)
+        _retry(run, f"The feed holds a value that the database does not take ({type(error).__name__}); see the log.", retry=retry)
     except (runs.ClaimLost, DatabaseError):
         raise
     except Exception as error:
@@ -108,5 +111,7 @@ def _plain(error: httpx.HTTPError) -> str:
             return "no connection; is the mirror up, and the name right?"
         case httpx.TooManyRedirects():
             return "too many redirects."
-        case _:
-            return f"{str(error).splitlines()[0][:200] if str(error) else type(error).__name__}"
+        case BodyTooLarge() | RedirectRefused() | httpx.DecodingError():
+            return str(error)
+        case _:  # the text of other errors quotes what the server sent
+            return f"the exchange broke off ({type(error).__name__})."

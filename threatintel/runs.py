@@ -7,16 +7,17 @@ by `overdue()` when its lease has passed. A claim is an attempt number; whoever 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 from django.db import DatabaseError, connections, transaction
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 
-from threatintel.models import FeedCursor, FeedRun
+from threatintel import clock
+from threatintel.models import FeedCursor, FeedRun, SchedulerLease
 
 LEASE = timedelta(seconds=12)
+FAR = timedelta(seconds=300)  # beyond every lease and back-off
 RENEW_EVERY = 3.0  # seconds
 MAX_ATTEMPTS = 5
 NUDGE_AGAIN = timedelta(seconds=10)
@@ -27,10 +28,15 @@ class ClaimLost(Exception):
     """Another worker has taken the run over, or it is finished: stop, and store nothing."""
 
 
-def open_run(feed: str, slot: str) -> FeedRun | None:
-    """A new queued run, or None when the slot was opened before. Queued runs of the feed's earlier slots end here."""
-    now = timezone.now()
+def open_run(feed: str, slot: str, *, epoch: int | None = None) -> FeedRun | None:
+    """A new queued run, or None when the slot was opened before. Queued runs of the feed's earlier slots end here.
+
+    epoch: of the scheduler that opens it; None too when it has been replaced meanwhile.
+    """
+    now = clock.now()
     with transaction.atomic():
+        if epoch is not None and not SchedulerLease.objects.select_for_update().filter(epoch=epoch).exists():
+            return None
         run, created = FeedRun.objects.get_or_create(feed=feed, slot=slot, defaults={"not_before": now, "lease_until": now + NUDGE_AGAIN})
         if created:
             FeedRun.objects.filter(feed=feed, state=State.QUEUED).exclude(pk=run.pk).update(
@@ -45,11 +51,11 @@ def manual_slot() -> str:
 
 def claim(feed: str, slot: str) -> FeedRun | None:
     """Take the run for this process, or None: done, not due yet, or in somebody else's hands."""
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         FeedCursor.objects.get_or_create(feed=feed)
         FeedCursor.objects.select_for_update().get(feed=feed)  # one claim a feed at a time
-        if FeedRun.objects.filter(feed=feed, state=State.RUNNING, lease_until__gte=now).exists():
+        if FeedRun.objects.filter(feed=feed, state=State.RUNNING).exclude(_claimable(now)).exists():
             return None
         run = FeedRun.objects.filter(feed=feed, slot=slot).filter(_claimable(now)).first()
         if run is None:
@@ -67,18 +73,25 @@ def claim(feed: str, slot: str) -> FeedRun | None:
 
 def overdue() -> QuerySet[FeedRun]:
     """Runs that should be worked on and are not: queued and due, or running with a lease that has passed."""
-    now = timezone.now()
-    return FeedRun.objects.filter(_claimable(now)).filter(lease_until__lt=now).order_by("id")
+    now = clock.now()
+    return FeedRun.objects.filter(_claimable(now)).filter(Q(lease_until__lt=now) | Q(lease_until__gt=now + FAR)).order_by("id")
+
+
+def abandon(feed: str, slot: str, reason: str) -> None:
+    """End a run that no worker can do, as when its feed is not configured any more."""
+    FeedRun.objects.filter(feed=feed, slot=slot, state__in=(State.QUEUED, State.RUNNING)).update(
+        state=State.FAILED, reason=reason, finished_at=clock.now()
+    )
 
 
 def nudged(run: FeedRun) -> None:
     """A message was sent for the run: leave it some time before the next one."""
-    FeedRun.objects.filter(pk=run.pk, state=State.QUEUED).update(lease_until=timezone.now() + NUDGE_AGAIN)
+    FeedRun.objects.filter(pk=run.pk, state=State.QUEUED).update(lease_until=clock.now() + NUDGE_AGAIN)
 
 
 def finish(run: FeedRun, state: State, *, reason: str = "", rule: str = "") -> None:
     """End the run. Raises ClaimLost when it is no longer this process's."""
-    run.state, run.reason, run.rule, run.finished_at = state, reason, rule, timezone.now()
+    run.state, run.reason, run.rule, run.finished_at = state, reason, rule, clock.now()
     _write(run, "state", "reason", "rule", "finished_at", "fetched", "added", "changed", "retired")
 
 
@@ -87,7 +100,7 @@ def retry_or_fail(run: FeedRun, reason: str) -> None:
     if run.attempt >= MAX_ATTEMPTS:
         finish(run, State.FAILED, reason=reason)
         return
-    now = timezone.now()
+    now = clock.now()
     run.state, run.reason, run.finished_at = State.QUEUED, reason, now
     run.not_before = now + back_off(run.attempt)
     run.lease_until = run.not_before
@@ -112,7 +125,7 @@ def lease_kept(run: FeedRun) -> Iterator[None]:
     def renew() -> None:
         while not stop.wait(RENEW_EVERY):
             try:
-                _mine(run).update(lease_until=timezone.now() + LEASE)
+                _mine(run).update(lease_until=clock.now() + LEASE)
             except DatabaseError:
                 connections.close_all()  # tried again in a moment; the claim is confirmed before anything is stored
         connections.close_all()
@@ -126,8 +139,11 @@ def lease_kept(run: FeedRun) -> Iterator[None]:
         thread.join(timeout=30)
 
 
-def _claimable(now: object) -> Q:
-    return Q(state=State.QUEUED, not_before__lte=now) | Q(state=State.RUNNING, lease_until__lt=now)
+def _claimable(now: datetime) -> Q:
+    """Due, or left by a dead worker. A moment far in the future was written before the clock was set back: it is over too."""
+    due = Q(not_before__lte=now) | Q(not_before__gt=now + FAR)
+    left = Q(lease_until__lt=now) | Q(lease_until__gt=now + FAR)
+    return (Q(state=State.QUEUED) & due) | (Q(state=State.RUNNING) & left)
 
 
 def _mine(run: FeedRun) -> QuerySet[FeedRun]:
@@ -137,6 +153,6 @@ def _mine(run: FeedRun) -> QuerySet[FeedRun]:
 def _write(run: FeedRun, *fields: str, lease: bool = False) -> None:
     values = {name: getattr(run, name) for name in fields}
     if lease:
-        values["lease_until"] = timezone.now() + LEASE
+        values["lease_until"] = clock.now() + LEASE
     if not _mine(run).update(**values):
         raise ClaimLost(f"run {run.pk} of {run.feed}")

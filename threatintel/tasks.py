@@ -2,6 +2,7 @@
 
 from celery import shared_task
 
+from threatintel import runs
 from threatintel.poll import poll as run_poll
 from threatintel.registry import feed_named
 
@@ -10,5 +11,7 @@ from threatintel.registry import feed_named
 def poll(feed: str, slot: str) -> None:
     """Do the run that the scheduler opened. A repeated or late message finds it claimed and does nothing."""
     spec = feed_named(feed)
-    if spec is not None and spec.url:
+    if spec is None or not spec.url:
+        runs.abandon(feed, slot, "This feed is not configured in the worker.")
+    else:
         run_poll(spec, slot)

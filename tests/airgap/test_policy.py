@@ -189,7 +189,7 @@ def test_blank_items_white_space_and_newlines_around_items_are_dropped() -> None
         ('"intel.corp"', "'intel.corp'"),
         ("intel.corp/path", "'intel.corp'"),
         ("intel.corp#mirror", "'intel.corp'"),
-        ("me@intel.corp", "'intel.corp'"),
+        ("me@intel.corp", "the host alone"),
         ("a.corp;b.corp", "comma"),
         ("a.corp b.corp", "comma"),
         ("10.0.0.5/8", "'10.0.0.0/8'"),

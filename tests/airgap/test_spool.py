@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from airgap import spool as spool_module
-from airgap.spool import MAX_HOSTS, MAX_PATHS, OTHER, SEGMENT_BYTES, SLOTS, Key, Record, Spool, waiting_segments
+from airgap.spool import MAX_HOSTS, MAX_KEYS, OTHER, SEGMENT_BYTES, SLOTS, Key, Record, Spool, waiting_segments
 from tests.conftest import ROOT
 
 NOW = 1_750_000_020.0
@@ -66,7 +66,7 @@ def test_random_paths_of_a_host_are_bounded_and_counted(spool: Spool, tmp_path: 
         spool.add(key(path=f"/p{number}"), "", NOW)
     spool.seal()
     records = read_all(tmp_path)
-    assert len(records) == MAX_PATHS + 1
+    assert len(records) == MAX_KEYS + 1
     assert sum(record.count for record in records) == 1000
 
 
@@ -189,7 +189,7 @@ def test_a_torn_slot_is_passed_over_and_a_foreign_file_is_an_error(spool: Spool,
     (record,) = read_all(tmp_path)
     assert record.key[0] == "b.example"
     (tmp_path / "foreign.sealed").write_bytes(b"hello")
-    with pytest.raises(ValueError, match=r"foreign\.sealed"):
+    with pytest.raises(ValueError, match="not a whole spool segment"):
         read_all(tmp_path)
 
 

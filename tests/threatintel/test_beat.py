@@ -33,6 +33,12 @@ class Sent:
         self.messages.append((feed, slot))
 
 
+def lead(table: Timetable, epoch: int, now: float) -> None:
+    """Start a leadership as the lease in the database has it."""
+    SchedulerLease.objects.update_or_create(name="beat", defaults={"epoch": epoch})
+    table.lead(epoch, now=now)
+
+
 def timetable(*specs: FeedSpec) -> tuple[Timetable, Sent]:
     sent = Sent()
     return Timetable(plan(specs, ON), ON, sent), sent
@@ -64,14 +70,14 @@ def test_a_leader_that_lost_its_lease_starts_a_new_leadership() -> None:
 def test_every_feed_is_first_polled_within_thirty_seconds_of_a_death() -> None:
     assert FIRST_WITHIN + LEASE.total_seconds() + 2 < 30
     table, sent = timetable(spec("a"), spec("b"))
-    table.lead(1, now=1000.0)
+    lead(table, 1, 1000.0)
     table.tick(1000.0 + FIRST_WITHIN + 0.01)
     assert [feed for feed, _slot in sent.messages] == ["a", "b"]
 
 
 def test_a_feed_comes_round_once_a_period_in_slots_of_its_own() -> None:
     table, sent = timetable(spec("a", every=60))
-    table.lead(3, now=0.0)
+    lead(table, 3, 0.0)
     for second in range(200):
         table.tick(float(second))
     slots = [slot for _feed, slot in sent.messages]
@@ -82,7 +88,7 @@ def test_a_feed_comes_round_once_a_period_in_slots_of_its_own() -> None:
 def test_a_new_leadership_opens_fresh_slots() -> None:
     table, sent = timetable(spec("a"))
     for epoch in (1, 2):
-        table.lead(epoch, now=0.0)
+        lead(table, epoch, 0.0)
         table.tick(FIRST_WITHIN)
     assert [slot.split(".")[0] for _feed, slot in sent.messages] == ["1", "2"]
     assert FeedRun.objects.filter(feed="a").count() == 2
@@ -90,7 +96,7 @@ def test_a_new_leadership_opens_fresh_slots() -> None:
 
 def test_refused_and_unconfigured_feeds_have_no_entry() -> None:
     table, sent = timetable(spec("public", "https://feeds.example.com/"), spec("off", ""), spec("a"))
-    table.lead(1, now=0.0)
+    lead(table, 1, 0.0)
     table.tick(60.0)
     assert [feed for feed, _slot in sent.messages] == ["a"]
     assert not FeedRun.objects.exclude(feed="a").exists()
@@ -107,7 +113,7 @@ def test_each_refused_feed_is_announced_once(caplog: pytest.LogCaptureFixture) -
 def test_a_poll_that_cannot_be_sent_is_kept_and_sent_when_the_broker_is_back() -> None:
     table, sent = timetable(spec("a"))
     sent.broken = True
-    table.lead(1, now=0.0)
+    lead(table, 1, 0.0)
     table.tick(FIRST_WITHIN)
     assert FeedRun.objects.get().state == "queued"
     FeedRun.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
@@ -116,9 +122,41 @@ def test_a_poll_that_cannot_be_sent_is_kept_and_sent_when_the_broker_is_back() -
     assert [feed for feed, _slot in sent.messages] == ["a"]
 
 
+def test_a_replaced_scheduler_opens_nothing() -> None:
+    table, sent = timetable(spec("a"))
+    lead(table, 1, 0.0)
+    SchedulerLease.objects.update(epoch=2)
+    table.tick(FIRST_WITHIN)
+    assert (sent.messages, FeedRun.objects.count()) == ([], 0)
+
+
+def test_one_failed_send_ends_the_tick_and_the_rest_is_sent_later() -> None:
+    table, sent = timetable(spec("a"), spec("b"), spec("c"))
+    tried: list[str] = []
+
+    def slow(feed: str, _slot: str) -> None:
+        tried.append(feed)
+        raise TimeoutError
+
+    table.send = slow
+    lead(table, 1, 0.0)
+    table.tick(FIRST_WITHIN)
+    assert (len(tried), FeedRun.objects.filter(state="queued").count()) == (1, 3)
+    FeedRun.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    table.send = sent
+    table.tick(FIRST_WITHIN + 10)
+    assert sorted(feed for feed, _slot in sent.messages) == ["a", "b", "c"]
+
+
+def test_a_clock_that_was_set_back_ends_a_lease() -> None:
+    assert hold_lease("a") == 1
+    SchedulerLease.objects.update(expires_at=timezone.now() + timedelta(hours=1))
+    assert hold_lease("b") == 2
+
+
 def test_a_dead_workers_run_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     table, sent = timetable(spec("a"))
-    table.lead(1, now=0.0)
+    lead(table, 1, 0.0)
     table.tick(FIRST_WITHIN)
     run = runs.claim(*sent.messages[0])
     assert run is not None

@@ -12,6 +12,7 @@ import ijson
 from threatintel.specs import FeedError
 
 MAX_DEPTH = 32
+MAX_EVENTS = 50_000  # parser events an element: a few bytes of `[],` would each become an object
 _OPENS = frozenset({"start_map", "start_array"})
 _CLOSES = frozenset({"end_map", "end_array"})
 
@@ -33,6 +34,7 @@ def _members(events: Iterator[tuple[str, Any]], items: str) -> Iterator[tuple[st
     key = ""
     in_items = False
     element: Any = None
+    size = 0
     for event, value in events:
         if event in _OPENS:
             depth += 1
@@ -42,6 +44,9 @@ def _members(events: Iterator[tuple[str, Any]], items: str) -> Iterator[tuple[st
             depth -= 1
         if element is not None:
             element.event(event, value)
+            size += 1
+            if size > MAX_EVENTS:
+                raise FeedError(f"An element of the answer has more than {MAX_EVENTS} parts.")
             if depth == 2:
                 yield key, element.value
                 element = None
@@ -52,7 +57,7 @@ def _members(events: Iterator[tuple[str, Any]], items: str) -> Iterator[tuple[st
             if depth == 2:
                 in_items = event == "start_array" and key == items
             elif depth == 3 and in_items:
-                element = ijson.ObjectBuilder()
+                element, size = ijson.ObjectBuilder(), 0
                 element.event(event, value)
         elif event not in _CLOSES and (depth == 1 or (depth == 2 and in_items)):
             yield key, value

@@ -9,7 +9,7 @@ from typing import Any
 from airgap.transport import Client
 from threatintel.feeds.answers import require_json
 from threatintel.feeds.json_stream import read_members
-from threatintel.normalise import kev_record, timestamp
+from threatintel.normalise import kev_record, timestamp, without_nul
 from threatintel.specs import Cursor, FeedError, FeedSpec, Page
 
 MAX_ROWS = 200_000  # the catalogue has grown by some 250 a year
@@ -24,7 +24,8 @@ def fetch(client: Client, spec: FeedSpec, cursor: Cursor) -> Iterator[Page]:
         require_json(response)
         meta, rows = read_catalogue(response.iter_bytes())
         fresh = {"etag": response.headers.get("ETag", ""), "last_modified": response.headers.get("Last-Modified", "")}
-    yield page_of(meta, rows, {name: value[:200] for name, value in fresh.items() if value})
+    # A validator that cannot be sent back as it came is not kept.
+    yield page_of(meta, rows, {name: value for name, value in fresh.items() if value.isascii() and value.isprintable() and 0 < len(value) <= 200})
 
 
 def read_catalogue(chunks: Iterator[bytes]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -48,10 +49,10 @@ def page_of(meta: Mapping[str, Any], rows: list[dict[str, Any]], cursor: Cursor)
     if not rows:
         raise FeedError("The catalogue has no rows.")
     if meta.get("count") != len(rows):
-        raise FeedError(f"The catalogue says {meta.get('count')} rows but has {len(rows)}.")
+        raise FeedError(f"The catalogue says {ascii(meta.get('count'))[:20]} rows but has {len(rows)}.")
     return Page(
         records=tuple(kev_record(row) for row in rows),
-        cursor={**cursor, "catalog_version": str(meta.get("catalogVersion", ""))[:60]},
+        cursor={**cursor, "catalog_version": without_nul(str(meta.get("catalogVersion", ""))[:60])},
         data_date=timestamp(meta.get("dateReleased")),
         complete=True,
     )
