@@ -144,13 +144,13 @@ class GatedTransport(httpx.BaseTransport):
             return
         try:
             target = request.url.join(location)
+            elsewhere = (target.scheme, target.raw_host, target.port) != (request.url.scheme, request.url.raw_host, request.url.port)
         except (httpx.InvalidURL, ValueError, UnicodeError):
             response.close()
             raise RedirectRefused("The server redirects to what is no URL.", request=request) from None
         if request.url.scheme == "https" and target.scheme == "http":
             response.close()
             raise RedirectRefused("The server redirects from https to http.", request=request)
-        elsewhere = (target.scheme, target.raw_host, target.port) != (request.url.scheme, request.url.raw_host, request.url.port)
         if elsewhere and any(name in request.headers for name in self._own_headers):
             response.close()
             raise RedirectRefused("The server redirects to another one, which must not get the credentials of this one.", request=request)

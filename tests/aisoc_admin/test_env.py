@@ -200,3 +200,56 @@ def test_no_text_raises_anything_but_an_env_error_of_one_line(source: dict[str, 
         read(source)
     except EnvError as error:
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "name", ["CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND", "CELERY_CONFIG_MODULE", "CELERY_LOADER"]
+)
+def test_variables_that_celery_would_follow_past_the_settings_stop_the_process(name: str) -> None:
+    with pytest.raises(EnvError, match=f"^{name} is set"):
+        read({name: "redis://broker.evil.example:6379/0"})
+
+
+@pytest.mark.parametrize("name", [" AISOC_AIRGAPPED", "\ufeffAISOC_AIRGAPPED", "AISOC-AIRGAPPED", "AISOC.AIRGAPPED", "AiSOC_Airgapped"])
+def test_a_name_that_only_looks_like_ours_stops_the_process(name: str) -> None:
+    with pytest.raises(EnvError, match=r"Did you mean AISOC_AIRGAPPED\?"):
+        read({name: "1"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SLACK_WEBHOOK_URL", " hooks.slack.com/services/T00/B00/XSECRETX"),
+        ("SLACK_WEBHOOK_URL", "http://hooks.slack.com\n/XSECRETX"),
+        ("AISOC_EGRESS_PROXY", "user:XSECRETX#1"),
+        ("CELERY_BROKER_URL", "redis://XSECRETX!/0"),
+        ("DATABASE_URL", "postgres://u:1?XSECRETX=1@h/db"),
+        ("EMAIL_URL", "smtp://XSECRETX!/"),
+        ("AISOC_AIRGAP_ALLOWLIST", "'user:XSECRETX@host.example'"),
+        ("AISOC_AIRGAP_ALLOWLIST", "*user:XSECRETX@host.example"),
+        ("AISOC_AIRGAP_ALLOWLIST", "user:XSECRETX@host.example#x"),
+        ("LLM_BASE_URL", "user:XSECRETX@host"),
+        ("LLM_BASE_URL", "http:/host?key=XSECRETX"),
+        ("CISA_KEV_URL", "ftp://user:XSECRETX@host/"),
+    ],
+)
+def test_no_spelling_of_a_faulty_value_brings_its_secret_into_the_message(name: str, value: str) -> None:
+    with pytest.raises(EnvError) as caught:
+        read({name: value})
+    assert "XSECRETX" not in str(caught.value)
+
+
+def test_an_environment_shows_no_secret_when_it_is_printed() -> None:
+    values = {spec["name"]: f"planted{number}" for number, spec in enumerate(env.known_variables()) if spec["secret"] and spec["parse"] is env.text}
+    shown = repr(read(values))
+    assert len(values) >= 8
+    assert "planted" not in shown
+
+
+def test_the_port_of_an_entry_counts_for_database_and_broker_too() -> None:
+    on = {"AISOC_AIRGAPPED": "1", "AISOC_AIRGAP_ALLOWLIST": "intel.example.com:443"}
+    for name, value in (("DATABASE_URL", "postgres://u@intel.example.com/db"), ("CELERY_BROKER_URL", "redis://intel.example.com/0")):
+        with pytest.raises(EnvError, match=f"^{name} points outside"):
+            read({**on, name: value})
+    read({**on, "AISOC_AIRGAP_ALLOWLIST": "intel.example.com:5432", "DATABASE_URL": "postgres://u@intel.example.com/db"})
+    read({**on, "CELERY_BROKER_URL": "redis://intel.example.com:443/0"})

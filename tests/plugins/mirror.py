@@ -19,7 +19,6 @@ class Mirror:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            wbufsize = -1
 
             def do_GET(self) -> None:
                 mirror.requests.append((self.command, self.path, {name.lower(): value for name, value in self.headers.items()}))

@@ -263,3 +263,45 @@ def test_an_unexpected_error_ends_the_run_with_a_reason_and_a_logged_traceback(
     run = poll_kev()
     assert (run.state, "ZeroDivisionError" in run.reason, "planted-detail" in run.reason) == ("failed", True, False)
     assert any(record.exc_info for record in caplog.records)
+
+
+# ── Values that a hostile or broken mirror may plant ─────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("date", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "0001-01-01", "2500-01-01", "soon"])
+def test_a_date_that_no_database_takes_is_left_out(date: str, poll_kev: Callable[..., FeedRun], mirror: Mirror) -> None:
+    serve(mirror, catalogue([row(0, dateAdded=date)], dateReleased=date))
+    assert poll_kev().state == "ok"
+    assert FeedCursor.objects.get().data_date is None
+    assert IndicatorSource.objects.get().first_seen is None
+    assert poll_kev().state == "ok"
+
+
+@pytest.mark.parametrize("etag", [b"\xe9", b'"' + b"x" * 300 + b'"'])
+def test_a_validator_that_cannot_be_sent_back_is_not_kept(etag: bytes, poll_kev: Callable[..., FeedRun], mirror: Mirror) -> None:
+    content = catalogue([row(0)])
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.close_connection = True
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nETag: " + etag + b"\r\nContent-Length: " + str(len(content)).encode()
+        handler.wfile.write(head + b"\r\n\r\n" + content)
+
+    mirror.answers["/kev.json"] = answer
+    assert [poll_kev().state for _ in range(3)] == ["ok"] * 3
+    assert "etag" not in FeedCursor.objects.get().data
+
+
+def test_nul_characters_are_taken_out(poll_kev: Callable[..., FeedRun], mirror: Mirror) -> None:
+    serve(mirror, catalogue([row(0, vulnerabilityName="a\0b", notes="x\0", cwes=["\0"])], catalogVersion="1\0"))
+    assert poll_kev().state == "ok"
+    assert IndicatorSource.objects.get().description == "ab"
+
+
+def test_a_long_count_makes_no_long_reason(poll_kev: Callable[..., FeedRun], mirror: Mirror) -> None:
+    serve(mirror, catalogue([row(0)], count="x" * 1_000_000))
+    assert len(poll_kev().reason) < 200
+
+
+def test_a_row_of_millions_of_parts_is_refused_before_it_costs_memory(poll_kev: Callable[..., FeedRun], mirror: Mirror) -> None:
+    parts = b"[" + b"[]," * 1_000_000 + b"[]]"
+    serve(mirror, b'{"count": 1, "vulnerabilities": [{"cveID": "CVE-2024-10000", "cwes": ' + parts + b"}]}")
+    run = poll_kev()
+    assert (run.state, "parts" in run.reason) == ("failed", True)

@@ -146,3 +146,22 @@ def test_the_lease_is_renewed_while_the_work_lasts(monkeypatch: pytest.MonkeyPat
         deadline = timezone.now() + timedelta(seconds=10)
         while FeedRun.objects.get().lease_until < timezone.now() + timedelta(seconds=10):
             assert timezone.now() < deadline
+
+
+def test_a_clock_that_was_set_back_leaves_no_lease_for_ever() -> None:
+    opened()
+    dead = runs.claim("kev", "1.1")
+    assert dead is not None
+    FeedRun.objects.update(lease_until=timezone.now() + timedelta(hours=1))
+    assert [run.pk for run in runs.overdue()] == [dead.pk]
+    assert runs.claim("kev", "1.1") is not None
+
+
+def test_a_run_of_a_feed_that_is_not_configured_any_more_is_ended(environment: object) -> None:
+    from threatintel.tasks import poll
+
+    environment()  # type: ignore[operator]
+    runs.open_run("otx", "1.1")
+    poll("otx", "1.1")
+    run = FeedRun.objects.get()
+    assert (run.state, "not configured" in run.reason) == ("failed", True)
