@@ -25,14 +25,15 @@ class Deadline(threading.local):
 
     at = math.inf
 
-    def within(self, timeout: float | None) -> float | None:
-        """`timeout`, shortened to what is left. Raises httpcore.ReadTimeout when nothing is left."""
-        left = self.at - time.monotonic()
-        if timeout is not None and left > timeout:
-            return timeout
-        if left <= 0:
-            raise httpcore.ReadTimeout("The time limit of the whole request has passed.")
-        return left if left < math.inf else None
+
+def within(until: float, timeout: float | None) -> float | None:
+    """`timeout`, shortened to what is left until then. Raises httpcore.ReadTimeout when nothing is left."""
+    left = until - time.monotonic()
+    if timeout is not None and left > timeout:
+        return timeout
+    if left <= 0:
+        raise httpcore.ReadTimeout("The time limit of the whole request has passed.")
+    return left if left < math.inf else None
 
 
 class JudgingBackend(httpcore.NetworkBackend):
@@ -62,7 +63,7 @@ class JudgingBackend(httpcore.NetworkBackend):
         failure: Exception = httpcore.ConnectError(f"{host} has no address.")
         for address in addresses:
             try:
-                stream = self._tcp.connect_tcp(address, port, self._deadline.within(timeout), local_address, socket_options)
+                stream = self._tcp.connect_tcp(address, port, within(self._deadline.at, timeout), local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
                 continue
@@ -74,24 +75,32 @@ class JudgingBackend(httpcore.NetworkBackend):
 
 
 class TimedStream(httpcore.NetworkStream):
-    """A network stream whose every wait ends with the request's deadline, however slowly the other side drips."""
+    """A network stream whose every wait ends with the request's deadline, however slowly the other side drips.
+
+    The deadline is the one of the thread that writes the request; the answer may be read in another.
+    """
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream = stream
         self._deadline = deadline
+        self._until = deadline.at
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._deadline.within(timeout))
+        return self._stream.read(max_bytes, within(self._until, timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._until = self._deadline.at
+        if len(buffer) <= _SLICE:
+            self._stream.write(buffer, within(self._until, timeout))
+            return
         for start in range(0, len(buffer), _SLICE):  # httpcore waits anew for each piece that the other side takes
-            self._stream.write(buffer[start : start + _SLICE], self._deadline.within(timeout))
+            self._stream.write(buffer[start : start + _SLICE], within(self._until, timeout))
 
     def close(self) -> None:
         self._stream.close()
 
     def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None) -> httpcore.NetworkStream:
-        return TimedStream(self._stream.start_tls(ssl_context, server_hostname, self._deadline.within(timeout)), self._deadline)
+        return TimedStream(self._stream.start_tls(ssl_context, server_hostname, within(self._deadline.at, timeout)), self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Final
 
-from airgap.hosts import Host, Malformed, Url
+from airgap.hosts import Host, Malformed, Url, read_url
 
 PRIVATE_NETWORKS: Final = tuple(
     ip_network(text)
@@ -147,10 +147,10 @@ class EgressPolicy:
         """The decision for a whole http, https, ws or wss URL; its port is the explicit one or the scheme's default."""
         if not self.enabled:
             return _OFF
-        parsed = Url.parse(url)
-        if isinstance(parsed, Malformed):
-            return Decision(False, Rule.MALFORMED, parsed.reason)
-        return self._judge(parsed.host, parsed.port)
+        parts = read_url(url)
+        if isinstance(parts, Malformed):
+            return Decision(False, Rule.MALFORMED, parts.reason)
+        return self._judge(parts[1], parts[2])
 
     def classify(self, url_or_host: str) -> Rule:
         """The rule by shape alone, whatever the mode and the allowlist: malformed, one of the private ones, or public."""

@@ -29,6 +29,8 @@ TIMEOUT: Final = 10.0  # seconds to connect, and for each wait for bytes
 DEADLINE: Final = 60.0  # seconds for a whole request, body included
 MAX_BYTES: Final = 32 * 1024 * 1024  # of an answer, after decompression
 MAX_REDIRECTS: Final = 5
+_FRAMING_LENGTHS = frozenset(map(len, ("content-encoding", "content-length", "transfer-encoding")))
+_MAX_PERMITTED = 256
 _UNTIL = "aisoc.until"  # a request's deadline (monotonic seconds), in its extensions
 _INFLATE_STEP = 256 * 1024
 
@@ -91,6 +93,7 @@ class GatedTransport(httpx.BaseTransport):
         inner: httpx.BaseTransport | None = None,
     ) -> None:
         self._own_headers = own_headers
+        self._permitted: set[tuple[bytes, int | None, str] | None] = set()
         self._policy = policy
         self._purpose = purpose
         self._tenant = tenant
@@ -105,20 +108,32 @@ class GatedTransport(httpx.BaseTransport):
         if "target" in request.extensions:
             raise ValueError("The extension 'target' names another URL than the one that is judged.")
         url = request.url
-        host, port, decision = self._judge(url)
-        if not decision.allowed:
-            raise self._refuse(decision, host, port, Layer.HTTP, url)
+        self._pass(url)
         pool = self._only or self._pool(url)
-        until: float = request.extensions.setdefault(_UNTIL, time.monotonic() + self._seconds)  # redirects inherit it: one deadline in all
-        self._deadline.at = until
+        # Redirects inherit it: one deadline in all.
+        self._deadline.at = request.extensions.setdefault(_UNTIL, time.monotonic() + self._seconds)
         response = pool.handle_request(request)
         if 300 <= response.status_code < 400:
             self._check_redirect(request, response)
-        return self._bounded(response, until)
+        return self._bounded(response)
 
     def close(self) -> None:
         for pool in {id(pool): pool for pool in (*self._pools.values(), self._only) if pool is not None}.values():
             pool.close()
+
+    def _pass(self, url: httpx.URL) -> None:
+        """Return for a permitted URL, raise for a refused one. A policy never changes: a place judged once stays permitted."""
+        try:
+            place = (url.raw_host, url.port, url.scheme)
+        except UnicodeError:
+            place = None
+        if place in self._permitted:
+            return
+        host, port, decision = self._judge(url)
+        if not decision.allowed:
+            raise self._refuse(decision, host, port, Layer.HTTP, url)
+        if place is not None and len(self._permitted) < _MAX_PERMITTED:
+            self._permitted.add(place)
 
     def _judge(self, url: httpx.URL) -> tuple[str, int | None, Decision]:
         """The host and port as they will be dialled (raw: `.host` decodes A-labels), and the decision."""
@@ -185,20 +200,25 @@ class GatedTransport(httpx.BaseTransport):
                 raise self._refuse(decision, str(proxy.host), proxy.port, Layer.PROXY)
         return configured
 
-    def _bounded(self, response: httpx.Response, until: float) -> httpx.Response:
+    def _bounded(self, response: httpx.Response) -> httpx.Response:
         """The same response with its body decompressed and counted here, so that no reader can be flooded."""
-        encoding, length = b"", b""
+        encoding, length, framed = b"", b"", False
         for name, value in response.headers.raw:  # one pass over the bytes: httpx's mapping costs 10 us a look-up
+            if len(name) not in _FRAMING_LENGTHS:
+                continue
             lowered = name.lower()
             if lowered == b"content-encoding":
                 encoding = encoding + b"," + value if encoding else value
             elif lowered == b"content-length":
                 length = value
+            elif lowered == b"transfer-encoding":
+                framed = True
         if length.isdigit() and int(length) > self._max_bytes:
             response.close()
             raise BodyTooLarge(f"The answer has {length.decode()[:20]} bytes; at most {self._max_bytes} are accepted.")
         compressed = self._undone(response, encoding) if encoding else False
-        response.stream = _BoundedStream(response.stream, self._max_bytes, self._deadline, until, compressed=compressed)
+        if framed or compressed or not length.isdigit():  # else HTTP/1.1 framing ends the body at the length just checked
+            response.stream = _BoundedStream(response.stream, self._max_bytes, compressed=compressed)
         return response
 
     def _undone(self, response: httpx.Response, encoding: bytes) -> bool:
@@ -216,32 +236,24 @@ class GatedTransport(httpx.BaseTransport):
 
 
 class _BoundedStream(httpx.SyncByteStream):
-    """A body with its limits: bytes as they come, bytes as they are read, and the request's deadline in whatever thread reads it."""
+    """A body with its limits: bytes as they come and bytes as they are read."""
 
-    def __init__(self, stream: Any, max_bytes: int, deadline: Deadline, until: float, *, compressed: bool) -> None:
+    def __init__(self, stream: Any, max_bytes: int, *, compressed: bool) -> None:
         self._stream = stream
         self._max_bytes = max_bytes
-        self._deadline = deadline
-        self._until = until
         self._inflater = zlib.decompressobj(wbits=31) if compressed else None
 
     def __iter__(self) -> Iterator[bytes]:
         total = 0
-        for part in self._raw() if self._inflater is None else self._inflated(self._inflater):
+        for part in self._stream if self._inflater is None else self._inflated(self._inflater):
             total += len(part)
             if total > self._max_bytes:
                 raise BodyTooLarge(f"The answer is longer than {self._max_bytes} bytes.")
             yield part
 
-    def _raw(self) -> Iterator[bytes]:
-        self._deadline.at = self._until
-        for part in self._stream:
-            yield part
-            self._deadline.at = self._until
-
     def _inflated(self, inflater: Any) -> Iterator[bytes]:
         try:
-            for raw in self._raw():
+            for raw in self._stream:
                 if inflater.unused_data:
                     raise httpx.DecodingError("There is something behind the end of the compressed answer.")
                 yield inflater.decompress(raw, _INFLATE_STEP)

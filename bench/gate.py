@@ -78,32 +78,29 @@ def serve() -> None:
     server.serve_forever()
 
 
-def get_ratio(batches: int = 60, size: int = 40) -> dict[str, float]:
-    """Median over interleaved batches, A B B A, so that a machine whose speed drifts treats both alike."""
+def get_ratio(pairs: int = 4000) -> dict[str, float]:
+    """Medians over single requests taken in turn, A B B A, so that a machine whose speed drifts treats both alike."""
     server = subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     url = f"http://127.0.0.1:{server.stdout.readline().strip()}/"
-    headers = {"Accept-Encoding": "gzip", "User-Agent": "bench"}
     times: dict[str, list[float]] = {"plain": [], "gated": []}
-    with httpx.Client(trust_env=False, headers=headers) as plain, gated_client(purpose="bench") as gated:
+    with gated_client(purpose="bench") as gated, httpx.Client(trust_env=False, headers=gated.headers) as plain:
         clients = {"plain": plain, "gated": gated}
         for client in clients.values():
-            for _ in range(100):
+            for _ in range(300):
                 client.get(url)
-        for batch in range(batches):
-            order = ("plain", "gated") if batch % 2 else ("gated", "plain")
-            for name in order:
+        for pair in range(pairs):
+            for name in ("plain", "gated") if pair % 2 else ("gated", "plain"):
                 started = time.perf_counter()
-                for _ in range(size):
-                    clients[name].get(url)
-                times[name].append((time.perf_counter() - started) / size)
+                clients[name].get(url)
+                times[name].append(time.perf_counter() - started)
     server.kill()
     server.wait()
-    ratio = statistics.median(gated / plain for gated, plain in zip(times["gated"], times["plain"], strict=True))
+    medians = {name: statistics.median(values) for name, values in times.items()}
     return {
-        "plain_us": round(statistics.median(times["plain"]) * 1e6, 1),
-        "gated_us": round(statistics.median(times["gated"]) * 1e6, 1),
-        "ratio": round(ratio, 3),
+        "plain_us": round(medians["plain"] * 1e6, 1),
+        "gated_us": round(medians["gated"] * 1e6, 1),
+        "ratio": round(medians["gated"] / medians["plain"], 3),
     }
 
 
