@@ -10,7 +10,8 @@ from django.urls import reverse
 
 from console import errors
 from console.database import DATABASE_AWAY, ask_database
-from tenants.roles import READERS, WRITERS, Role, role_of
+from tenants.acting import role_of
+from tenants.roles import READERS, WRITERS, Role
 
 P = ParamSpec("P")
 SAFE = ("GET", "HEAD")

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from tenants.roles import READERS, WRITERS, role_of
+from tenants.acting import role_of
+from tenants.roles import READERS, WRITERS
 
 if TYPE_CHECKING:  # DRF imports this module while it builds that one
     from rest_framework.views import APIView

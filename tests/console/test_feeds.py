@@ -241,7 +241,5 @@ def test_a_broker_that_is_away_is_told_and_the_run_is_kept(operator: Client, mon
     monkeypatch.setattr("threatintel.api.poll_task.apply_async", fail)
     response = operator.post(f"{URL}kev/poll/")
     told = [str(message) for message in get_messages(response.wsgi_request)]
-    assert told == [
-        "The poll of CISA KEV is queued, but the broker did not answer. The scheduler sends it again; see the runs of this feed."
-    ]
+    assert told == ["The poll of CISA KEV is queued, but the broker did not answer. The scheduler sends it again; see the runs of this feed."]
     assert FeedRun.objects.get().state == "queued"
