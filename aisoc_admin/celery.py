@@ -16,7 +16,6 @@ import celery.apps.worker
 from celery import Celery, signals
 from django.conf import settings
 
-from aisoc_admin.background import start_background, start_handing_over
 from aisoc_admin.lifeline import die_with_parent
 
 HARD_LIMIT = 300  # seconds; the soft limit lets a task say so first
@@ -70,17 +69,24 @@ if role.current() is not role.Role.COMMAND:
     celery.apps.worker.safe_say = lambda message, *_: logging.getLogger("celery").info(message.strip())  # type: ignore[attr-defined]
 
 
+# The models behind these are there only when Celery has set Django up, hence the imports inside.
 @signals.worker_ready.connect
 def _worker_ready(**_: Any) -> None:
+    from aisoc_admin.background import start_background
+
     start_background()
 
 
 @signals.beat_init.connect
 def _beat_ready(**_: Any) -> None:
+    from aisoc_admin.background import start_background
+
     start_background()
 
 
 @signals.worker_process_init.connect
 def _pool_child(**_: Any) -> None:
+    from aisoc_admin.background import start_handing_over
+
     die_with_parent(signal.SIGKILL)
     start_handing_over()
