@@ -189,7 +189,7 @@ class GatedTransport(httpx.BaseTransport):
     def _proxy_for(self, url: httpx.URL) -> str:
         """The proxy to use, or "". Under air gap only AISOC_EGRESS_PROXY, which must pass too: it is where the packets go."""
         if not self._policy.enabled:
-            return settings.AIRGAP_EGRESS_PROXY or _environment_proxy(url)
+            return _environment_proxy(url)
         configured: str = settings.AIRGAP_EGRESS_PROXY
         if configured:
             proxy = Url.parse(configured)
