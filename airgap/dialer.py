@@ -90,8 +90,8 @@ class TimedStream(httpcore.NetworkStream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._until = self._deadline.at
-        if len(buffer) <= _SLICE:
-            self._stream.write(buffer, within(self._until, timeout))
+        if len(buffer) <= _SLICE:  # taken by the kernel at once, or not within `timeout`
+            self._stream.write(buffer, timeout)
             return
         for start in range(0, len(buffer), _SLICE):  # httpcore waits anew for each piece that the other side takes
             self._stream.write(buffer[start : start + _SLICE], within(self._until, timeout))

@@ -29,7 +29,8 @@ TIMEOUT: Final = 10.0  # seconds to connect, and for each wait for bytes
 DEADLINE: Final = 60.0  # seconds for a whole request, body included
 MAX_BYTES: Final = 32 * 1024 * 1024  # of an answer, after decompression
 MAX_REDIRECTS: Final = 5
-_FRAMING_LENGTHS = frozenset(map(len, ("content-encoding", "content-length", "transfer-encoding")))
+_FRAMING = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
+_FRAMING_LENGTHS = frozenset(map(len, _FRAMING))
 _MAX_PERMITTED = 256
 _UNTIL = "aisoc.until"  # a request's deadline (monotonic seconds), in its extensions
 _INFLATE_STEP = 256 * 1024
@@ -93,7 +94,7 @@ class GatedTransport(httpx.BaseTransport):
         inner: httpx.BaseTransport | None = None,
     ) -> None:
         self._own_headers = own_headers
-        self._permitted: set[tuple[bytes, int | None, str] | None] = set()
+        self._permitted: set[tuple[bytes, int | None, str]] = set()
         self._policy = policy
         self._purpose = purpose
         self._tenant = tenant
@@ -108,7 +109,12 @@ class GatedTransport(httpx.BaseTransport):
         if "target" in request.extensions:
             raise ValueError("The extension 'target' names another URL than the one that is judged.")
         url = request.url
-        self._pass(url)
+        try:
+            permitted = (url.raw_host, url.port, url.scheme) in self._permitted  # a policy never changes: judged once, permitted for good
+        except UnicodeError:
+            permitted = False
+        if not permitted:
+            self._admit(url)
         pool = self._only or self._pool(url)
         # Redirects inherit it: one deadline in all.
         self._deadline.at = request.extensions.setdefault(_UNTIL, time.monotonic() + self._seconds)
@@ -121,19 +127,13 @@ class GatedTransport(httpx.BaseTransport):
         for pool in {id(pool): pool for pool in (*self._pools.values(), self._only) if pool is not None}.values():
             pool.close()
 
-    def _pass(self, url: httpx.URL) -> None:
-        """Return for a permitted URL, raise for a refused one. A policy never changes: a place judged once stays permitted."""
-        try:
-            place = (url.raw_host, url.port, url.scheme)
-        except UnicodeError:
-            place = None
-        if place in self._permitted:
-            return
+    def _admit(self, url: httpx.URL) -> None:
+        """Judge a URL: remember it when it is permitted, raise when it is refused."""
         host, port, decision = self._judge(url)
         if not decision.allowed:
             raise self._refuse(decision, host, port, Layer.HTTP, url)
-        if place is not None and len(self._permitted) < _MAX_PERMITTED:
-            self._permitted.add(place)
+        if len(self._permitted) < _MAX_PERMITTED:
+            self._permitted.add((host.encode(), url.port, url.scheme))
 
     def _judge(self, url: httpx.URL) -> tuple[str, int | None, Decision]:
         """The host and port as they will be dialled (raw: `.host` decodes A-labels), and the decision."""
@@ -202,23 +202,18 @@ class GatedTransport(httpx.BaseTransport):
 
     def _bounded(self, response: httpx.Response) -> httpx.Response:
         """The same response with its body decompressed and counted here, so that no reader can be flooded."""
-        encoding, length, framed = b"", b"", False
+        framing: dict[bytes, bytes] = {}
         for name, value in response.headers.raw:  # one pass over the bytes: httpx's mapping costs 10 us a look-up
-            if len(name) not in _FRAMING_LENGTHS:
-                continue
-            lowered = name.lower()
-            if lowered == b"content-encoding":
-                encoding = encoding + b"," + value if encoding else value
-            elif lowered == b"content-length":
-                length = value
-            elif lowered == b"transfer-encoding":
-                framed = True
+            if len(name) in _FRAMING_LENGTHS and (lowered := name.lower()) in _FRAMING:
+                framing[lowered] = framing[lowered] + b"," + value if lowered in framing else value
+        length = framing.get(b"content-length", b"")
         if length.isdigit() and int(length) > self._max_bytes:
             response.close()
             raise BodyTooLarge(f"The answer has {length.decode()[:20]} bytes; at most {self._max_bytes} are accepted.")
-        compressed = self._undone(response, encoding) if encoding else False
-        if framed or compressed or not length.isdigit():  # else HTTP/1.1 framing ends the body at the length just checked
-            response.stream = _BoundedStream(response.stream, self._max_bytes, compressed=compressed)
+        if len(framing) == 1 and length.isdigit():
+            return response  # HTTP/1.1 framing ends the body at the length just checked
+        encoding = framing.get(b"content-encoding")
+        response.stream = _BoundedStream(response.stream, self._max_bytes, compressed=encoding is not None and self._undone(response, encoding))
         return response
 
     def _undone(self, response: httpx.Response, encoding: bytes) -> bool:
