@@ -39,6 +39,9 @@ def test_a_redirect_to_an_impossible_port_is_refused_recorded_and_drained(port: 
         assert caught.value.decision.rule in (Rule.MALFORMED, Rule.PUBLIC)
         assert drain() == 1
         assert EgressEvent.objects.get().port in (0, 80)
+    events.record(events.Refusal("next.example", 443, Rule.PUBLIC, "why", events.Layer.HTTP))
+    assert drain_quietly() == "", "whatever came of the redirect, the next refusal is drained"
+    assert EgressEvent.objects.filter(host="next.example", port=443).count() == 1
 
 
 @pytest.mark.parametrize("location", ["http://[fe80::1%25é]/", "http://[", "http://a:b:c/", "http://\ud800/", "//", "http:///x"])
