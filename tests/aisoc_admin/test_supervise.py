@@ -38,7 +38,7 @@ HTTPServer(("127.0.0.1", PORT), H).serve_forever()
 """
 # Each line is one write, as several processes share the stream.
 SAY = "import os, signal, subprocess, sys, time\ndef say(text): os.write(1, text.encode() + b'\\n')\n"
-# A supervisor over programs of a few lines; each says its name and pid when it starts.
+# A supervisor over programs of a few lines; it says the name and pid of each as it starts it, so that the order said is the order started.
 HARNESS = """
 import logging, structlog
 from aisoc_admin import supervisor
@@ -47,8 +47,13 @@ from aisoc_admin.supervisor import *
 
 def run(say_source, sources, port, grace, head_start):
     def program(name):
-        text = f"{say_source}PORT = {port}\\nsay(f'start {name} {{os.getpid()}}')\\n{sources[name]}"
-        return lambda: subprocess.Popen([sys.executable, "-c", text], start_new_session=True, preexec_fn=tied_to_this_process(signal.SIGKILL))
+        def start():
+            text = f"{say_source}PORT = {port}\\n{sources[name]}"
+            process = subprocess.Popen([sys.executable, "-c", text], start_new_session=True, preexec_fn=tied_to_this_process(signal.SIGKILL))
+            say(f"start {name} {process.pid}")
+            return process
+
+        return start
 
     logging.basicConfig(stream=sys.stdout, format="%(message)s", level="INFO")
     structlog.configure(processors=[structlog.processors.KeyValueRenderer(key_order=["event", "name"])], logger_factory=structlog.stdlib.LoggerFactory())
@@ -109,8 +114,7 @@ def scene() -> Iterator[Callable[..., Scene]]:
 def test_broker_and_preparation_then_the_web_then_the_rest(scene: Callable[..., Scene]) -> None:
     run = scene(head_start=30)
     run.until("start worker")
-    assert set(run.starts()[:2]) == {"broker", "prepare"}  # the broker is started first, and both speak for themselves
-    assert run.starts()[2:] == ["web", "worker"]
+    assert run.starts() == ["broker", "prepare", "web", "worker"]
     assert [line for line in run.said if line in ("started", "ready")] == ["started", "ready"]
     run.process.send_signal(signal.SIGTERM)
     assert run.finish() == 0
