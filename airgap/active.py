@@ -2,6 +2,7 @@
 
 from django.conf import settings
 
+from airgap.ed25519 import SigningKey
 from airgap.policy import EgressPolicy
 
 
@@ -9,3 +10,9 @@ def active_policy() -> EgressPolicy:
     """The operator's policy. Deploy-time only: it changes with a restart."""
     policy: EgressPolicy = settings.AIRGAP_POLICY
     return policy
+
+
+def deployment_key() -> SigningKey:
+    """The key that signs for this deployment."""
+    key: SigningKey = settings.AIRGAP_SIGNING_KEY
+    return key

@@ -5,19 +5,18 @@ judged address is dialled, so that nothing can answer differently between the ch
 """
 
 import math
-import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from time import monotonic
 from typing import Any
 
 import httpcore
 
-from airgap.policy import Decision, EgressPolicy
+from airgap.lookup import Refuse, judged_addresses
+from airgap.policy import EgressPolicy
 
 _SLICE = 16 * 1024  # bytes
-Refuse = Callable[[Decision, str, int], Exception]
 
 
 class Deadline(threading.local):
@@ -55,11 +54,10 @@ class JudgingBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Dial the first address that connects. Raises what `refuse` makes for a refused answer, else httpcore.ConnectError."""
         host = host.replace("%25", "%", 1)  # RFC 6874 writes the zone that way in a URL
-        addresses = _lookup(host, port)
-        for address in addresses:
-            decision = self._policy.decide_answer(host, address, port)
-            if not decision.allowed:
-                raise self._refuse(decision, host, port)
+        try:
+            addresses = judged_addresses(self._policy, host, port, self._refuse)
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(f"{host} cannot be resolved ({error}).") from None
         failure: Exception = httpcore.ConnectError(f"{host} has no address.")
         for address in addresses:
             try:
@@ -106,12 +104,3 @@ class TimedStream(httpcore.NetworkStream):
 
     def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None) -> httpcore.NetworkStream:
         return TimedStream(self._stream.start_tls(ssl_context, server_hostname, within(self._deadline.at, timeout)), self._deadline)
-
-
-def _lookup(host: str, port: int) -> list[str]:
-    """The addresses of `host` in the resolver's order, each once, an IPv6 zone kept."""
-    try:
-        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError(f"{host} cannot be resolved ({error}).") from None
-    return list(dict.fromkeys(str(answer[4][0]) for answer in answers))

@@ -1,18 +1,19 @@
-"""Moves spooled refusals into the database: each segment in one transaction, exactly once, by whichever process comes first."""
+"""Moves spooled refusals into the database: each segment in one transaction, exactly once, by whichever process comes first.
 
-from datetime import UTC, datetime, timedelta
+The transaction holds the receipt, the chained rows and the totals, under the lock of the trail's head: drains follow one another.
+"""
+
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 from django.conf import settings
 from django.db import DataError, Error, IntegrityError, transaction
-from django.utils import timezone
 
-from airgap import events
+from airgap import chain, clock, events, totals
+from airgap.active import deployment_key
 from airgap.models import DrainedSegment, EgressEvent
 from airgap.spool import Segment, waiting_segments
-
-RECEIPTS_KEPT = timedelta(days=7)  # a receipt matters only until its file is gone
 
 log = structlog.stdlib.get_logger("airgap")
 
@@ -50,15 +51,23 @@ def _store_waiting(directory: Path) -> int:
 
 
 def _store(segment: Segment) -> int:
+    now, rows = clock.now(), _rows(segment)
     try:
         with transaction.atomic():
-            DrainedSegment.objects.create(name=segment.name)
-            EgressEvent.objects.bulk_create(_rows(segment))
+            DrainedSegment.objects.create(name=segment.name, drained_at=now)
+            append(rows, now)
     except IntegrityError:
         if not DrainedSegment.objects.filter(name=segment.name).exists():
             raise
         return 0  # stored before, by a process that died before it could remove the file
     return sum(record.count for record in segment.records)
+
+
+def append(rows: list[EgressEvent], now: datetime) -> None:
+    """Put rows at the end of the trail: chained, stored, added to the totals. Within a transaction, which holds the trail's head."""
+    chain.append(chain.locked_head(), rows, now, deployment_key())
+    EgressEvent.objects.bulk_create(rows)
+    totals.add(rows)
 
 
 def _rows(segment: Segment) -> list[EgressEvent]:
@@ -85,10 +94,6 @@ def _rows(segment: Segment) -> list[EgressEvent]:
     ]
 
 
-def forget_old_receipts() -> None:
-    DrainedSegment.objects.filter(drained_at__lt=timezone.now() - RECEIPTS_KEPT).delete()
-
-
 def drain_quietly() -> str:
     """drain() for a background thread, which must outlive whatever goes wrong: "" or why it could not."""
     try:
@@ -110,5 +115,5 @@ def hand_over() -> None:
 
 
 def tell_overflow(recorder: events.Recorder) -> None:
-    if overflowed := recorder.spool.take_overflow():
+    if overflowed := recorder.spool.take_untold():
         log.warning(events.AIRGAP_SPOOL_OVERFLOW, attempts=overflowed)

@@ -24,9 +24,13 @@ from airgap.policy import Decision, Rule
 from airgap.spool import Spool
 
 AIRGAP_BLOCK: Final = "airgap.block"
+AIRGAP_DAY_SEALED: Final = "airgap.day_sealed"
+AIRGAP_DRIFT: Final = "airgap.drift"
 AIRGAP_FEED_BLOCKED: Final = "airgap.feed_blocked"
+AIRGAP_GUARD_NOT_ENFORCING: Final = "airgap.guard_not_enforcing"
 AIRGAP_PROXY_ENV_IGNORED: Final = "airgap.proxy_env_ignored"
 AIRGAP_UNGUARDED_CLIENT: Final = "airgap.unguarded_client"
+AIRGAP_SETTING_REFUSED: Final = "airgap.setting_refused"
 AIRGAP_SPOOL_DAMAGED: Final = "airgap.spool_damaged"
 AIRGAP_SPOOL_OVERFLOW: Final = "airgap.spool_overflow"
 

@@ -1,14 +1,31 @@
-"""The trail: immutable rows of counts. Readers sum them."""
+"""The trail and the fleet as rows. The trail is append-only: rows of counts, chained by digest, summed by readers."""
+
+from typing import Any, NoReturn
 
 from django.db import models
+
+
+# Digests, signatures and fingerprints are hexadecimal throughout.
+class ImmutableRows(models.QuerySet["EgressEvent"]):
+    """Rows are added by airgap.drain and removed by airgap.retention, nothing else."""
+
+    def update(self, **_values: Any) -> NoReturn:
+        raise TypeError("The trail is append-only; its rows are not changed.")
+
+    def delete(self) -> NoReturn:
+        raise TypeError("The trail is append-only; airgap.retention removes whole days, whose signed heads stay.")
 
 
 class EgressEvent(models.Model):
     """Attempts refused in one minute by one process, of one (host, port, path, rule, layer, purpose, tenant, caller).
 
-    Rows are only ever appended; a minute may have several rows of one key, which readers sum.
+    A minute may have several rows of one key, which readers sum. `position` counts the rows from 1 in the order of draining,
+    without a gap; `digest` is SHA-256 over the previous row's digest and this row (airgap/chain.py). A database trigger
+    refuses every UPDATE.
     """
 
+    position = models.BigIntegerField(primary_key=True)
+    digest = models.CharField(max_length=64)
     minute = models.DateTimeField()
     service = models.CharField(max_length=32)
     process = models.CharField(max_length=120)
@@ -25,6 +42,8 @@ class EgressEvent(models.Model):
     first_seen = models.DateTimeField()
     last_seen = models.DateTimeField()
 
+    objects = ImmutableRows.as_manager()
+
     class Meta:
         indexes = (models.Index(fields=["minute"]), models.Index(fields=["host", "minute"]))
 
@@ -36,7 +55,110 @@ class DrainedSegment(models.Model):
     """A spool segment whose rows are in the database. Written in their transaction, so that no segment counts twice."""
 
     name = models.CharField(max_length=120, primary_key=True)
-    drained_at = models.DateTimeField(auto_now_add=True)
+    drained_at = models.DateTimeField(db_index=True)
 
     def __str__(self) -> str:
         return self.name
+
+
+class TrailHead(models.Model):
+    """Where the chain stands now; one row. Its lock puts all drains of the deployment into one order.
+
+    The fields from `day` on are those of the day being written, which ends when the first drain after midnight (UTC) seals it.
+    """
+
+    ONLY = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY)
+    position = models.BigIntegerField(default=0)  # of the last row
+    digest = models.CharField(max_length=64)  # of the last row
+    day = models.DateField(null=True)  # None: nothing was drained yet
+    start = models.CharField(max_length=64)  # the digest before the day's first row
+    first_position = models.BigIntegerField(default=1)
+    attempts = models.BigIntegerField(default=0)
+    signature = models.CharField(max_length=128)
+    key = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.position}"
+
+
+class DayHead(models.Model):
+    """A finished day of the trail, signed: it outlives the day's rows, so that a removed or altered row shows.
+
+    Positions `first_position` to `last_position` were drained on `day` (UTC); `start` and `digest` are the chain's digests before the
+    first and after the last of them. `signature`: Ed25519 (RFC 8032) over airgap.chain.head_text, by the key whose fingerprint is `key`.
+    """
+
+    day = models.DateField(primary_key=True)
+    first_position = models.BigIntegerField()
+    last_position = models.BigIntegerField()
+    attempts = models.BigIntegerField()
+    start = models.CharField(max_length=64)
+    digest = models.CharField(max_length=64)
+    signature = models.CharField(max_length=128)
+    key = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.first_position}-{self.last_position}"
+
+
+class EgressTotal(models.Model):
+    """Attempts of one hour or day (UTC) of one (host, port, rule, layer, service, node, purpose, tenant, caller), for pages over long spans.
+
+    Kept in the drain's own transaction, so that it always equals the sum of the rows. The number of targets a span is
+    bounded: what is beyond stands under the host `(other)`.
+    """
+
+    class Span(models.TextChoices):
+        HOUR = "hour"
+        DAY = "day"
+
+    span = models.CharField(max_length=4, choices=Span)
+    start = models.DateTimeField()
+    key = models.CharField(max_length=64)  # SHA-256 of the fields below up to caller
+    host = models.CharField(max_length=253)
+    port = models.PositiveIntegerField()
+    rule = models.CharField(max_length=32)
+    layer = models.CharField(max_length=16)
+    service = models.CharField(max_length=32)
+    node = models.CharField(max_length=120)
+    purpose = models.CharField(max_length=64, blank=True)
+    tenant = models.CharField(max_length=64, blank=True)
+    caller = models.CharField(max_length=128, blank=True)
+    count = models.PositiveBigIntegerField()
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["span", "start", "key"], name="airgap_total_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.span} {self.start:%Y-%m-%dT%HZ} {self.host}:{self.port} ×{self.count}"
+
+
+class ProcessBeat(models.Model):
+    """The heartbeat of one process of the deployment, written by that process alone (airgap/fleet.py)."""
+
+    instance = models.CharField(max_length=32, primary_key=True)  # one start of one process
+    service = models.CharField(max_length=32)
+    role = models.CharField(max_length=16)
+    host = models.CharField(max_length=120)
+    pid = models.PositiveIntegerField()
+    pid_space = models.CharField(max_length=80, blank=True)  # boot and PID namespace: who shares it can tell whether the pid lives
+    pid_start = models.BigIntegerField(default=0)  # clock ticks since boot
+    version = models.CharField(max_length=32)
+    airgapped = models.BooleanField()
+    guard = models.CharField(max_length=16)
+    digest = models.CharField(max_length=64)
+    skew = models.FloatField(default=0)  # seconds by which the process's clock is ahead of the database's
+    started_at = models.DateTimeField()
+    beat_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)  # None: not known to have ended
+    ended_how = models.CharField(max_length=16, blank=True)  # "stopped", "died" or "forgotten"
+
+    class Meta:
+        indexes = (models.Index(fields=["ended_at", "beat_at"]),)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid} {self.role}"

@@ -1,7 +1,9 @@
 """The public snapshots of the air gap: what status, health, command and page show, in the order and words of the contract."""
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 
@@ -14,6 +16,7 @@ ON_SENTENCE = (
     "All outbound HTTP is blocked except to private/loopback/link-local addresses, localhost, names with a private suffix, "
     "single-label service names and the hosts on AISOC_AIRGAP_ALLOWLIST."
 )
+DIGEST_LENGTH: Final = 12
 OFF_SENTENCE = "Air-gap mode is off: outbound HTTP is unrestricted. Set AISOC_AIRGAPPED=1 and restart to turn it on."
 
 
@@ -39,6 +42,12 @@ def airgap_snapshot(policy: EgressPolicy | None = None) -> AirgapSnapshot:
         implicit_private_suffixes=IMPLICIT_PRIVATE_SUFFIXES,
         policy=ON_SENTENCE if policy.enabled else OFF_SENTENCE,
     )
+
+
+def policy_digest(snapshot: AirgapSnapshot) -> str:
+    """The first hexadecimal digits of the SHA-256 of the public snapshot: equal in processes that run the same policy."""
+    body = json.dumps(snapshot.as_dict(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(body.encode()).hexdigest()[:DIGEST_LENGTH]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 One file a segment, of fixed-size slots and allocated whole when it is opened: afterwards a refusal is one pwrite into space
 that is already there. A slot is one (minute, host, port, path, rule, layer, purpose, tenant, caller) and its count, so a
-tight loop costs one slot a minute. What does not fit is added to the minute's `(other)` slot, and beyond the last slot it is
-counted in memory and reported as overflow; no attempt is ever dropped uncounted.
+tight loop costs one slot a minute. What is beyond a minute's bounds is added to its `(other)` slot. What finds no room at all
+(every segment full, the disk full) is counted in memory as overflow, and spooled as `(other)` once there is room again; no
+attempt is ever dropped uncounted.
 
     NAME.seg      being written; its owner holds flock on it. Without an owner it is an orphan and may be adopted
     NAME.sealed   complete, waiting for the drain
@@ -35,6 +36,7 @@ MAX_SEGMENTS = 32  # sealed segments that one process may leave waiting: 16 MiB
 MAX_HOSTS = 400  # distinct hosts a minute and process before the rest is counted as OTHER
 MAX_KEYS = 20  # distinct records a minute and host before the rest is counted as OTHER
 MAX_FILES = 400  # in the folder, of all processes: 200 MiB
+MAX_OVERFLOW = 2000  # distinct (minute, rule, layer) counted in memory
 OTHER = "(other)"
 _HEAD = struct.Struct("<IIQdd")
 _COUNT = struct.Struct("<Qdd")
@@ -73,13 +75,21 @@ class _Slot:
     first_seen: float
 
 
+@dataclass(slots=True)
+class _Overflow:
+    """Attempts of one minute, rule and layer that are in memory alone."""
+
+    count: int
+    first_seen: float
+    last_seen: float
+
+
 class Spool:
     """The writing end; one a process. Thread-safe. A forked child starts a segment of its own."""
 
     def __init__(self, directory: Path, *, service: str) -> None:
         self._directory = directory
         self._service = service
-        self.overflowed = 0
         self._start_over()
         os.register_at_fork(after_in_child=self._after_fork)
 
@@ -93,36 +103,72 @@ class Spool:
         self._keys: dict[str, set[Key]] = {}
         self._sequence: int = 0
         self._born: int = time.time_ns()
+        self._overflow: dict[tuple[int, str, str], _Overflow] = {}
+        self._untold: int = 0
 
     def add(self, key: Key, reason: str, now: float) -> None:
         """Count one attempt. It is on disk (in the page cache: it survives the process, not the power) on return.
 
-        When there is no room left, or the disk fails, it is counted in `overflowed`. Raises nothing but programming errors.
+        When there is no room left, or the disk fails, it is kept in memory until there is. Raises nothing but programming errors.
         """
         minute = int(now) // 60 * 60
         with self._lock:
-            try:
-                key = self._bounded(minute, key)
-                slot = self._slots.get((minute, key)) or self._claim(minute, key, reason, now)
-                if slot is None:
-                    self.overflowed += 1
-                    return
-                os.pwrite(self._fd, _COUNT.pack(slot.count + 1, slot.first_seen, now), slot.offset + 8)
-                slot.count += 1
-            except (OSError, UnicodeError):
-                self.overflowed += 1
+            key = self._bounded(minute, key)
+            if not self._count(minute, key, reason, 1, now, now):
+                self._keep(minute, key, now)
 
     def seal(self) -> None:
-        """Hand what was written so far to the drain; not while it has not taken what was handed over before."""
+        """Hand what was written so far to the drain; not while it has not taken what was handed over before.
+
+        What is in memory alone is written first, as far as there is room.
+        """
         with self._lock:
+            self._write_overflow()
             if self._fd >= 0 and not self._waiting():
                 self._seal()
+                self._write_overflow()  # into a segment of its own, when the last one was full
 
-    def take_overflow(self) -> int:
-        """How many attempts found no room since the last call."""
+    @property
+    def overflowed(self) -> int:
+        """How many attempts are in memory alone."""
         with self._lock:
-            count, self.overflowed = self.overflowed, 0
+            return sum(kept.count for kept in self._overflow.values())
+
+    def take_untold(self) -> int:
+        """How many attempts found no room on disk since the last call, for the log. They stay counted."""
+        with self._lock:
+            count, self._untold = self._untold, 0
             return count
+
+    def _count(self, minute: int, key: Key, reason: str, count: int, first_seen: float, last_seen: float) -> bool:
+        """Add to a slot on disk; False when there is no room or the disk fails."""
+        try:
+            slot = self._slots.get((minute, key)) or self._claim(minute, key, reason, first_seen)
+            if slot is None:
+                return False
+            os.pwrite(self._fd, _COUNT.pack(slot.count + count, min(slot.first_seen, first_seen), last_seen), slot.offset + 8)
+        except (OSError, UnicodeError):
+            return False
+        slot.count += count
+        return True
+
+    def _keep(self, minute: int, key: Key, now: float) -> None:
+        self._untold += 1
+        rule, layer = key[3], key[4]
+        kept = self._overflow.get((minute, rule, layer))
+        if kept is None and len(self._overflow) >= MAX_OVERFLOW:  # a disk that is full for days: any minute of the same rule will do
+            kept = next((one for (_, *same), one in self._overflow.items() if same == [rule, layer]), None)
+        if kept is None:
+            self._overflow[minute, rule, layer] = _Overflow(1, now, now)
+        else:
+            kept.count, kept.last_seen = kept.count + 1, now
+
+    def _write_overflow(self) -> None:
+        for (minute, rule, layer), kept in list(self._overflow.items()):
+            key: Key = (OTHER, 0, "", rule, layer, "", "", "")
+            if not self._count(minute, key, "There was no room in the spool for the details.", kept.count, kept.first_seen, kept.last_seen):
+                return
+            del self._overflow[minute, rule, layer]
 
     def _bounded(self, minute: int, key: Key) -> Key:
         """The key itself, or with `(other)` for what is beyond the bounds of this minute: of one host, then of all."""
@@ -198,7 +244,6 @@ class Spool:
     def _after_fork(self) -> None:
         """The parent keeps its segment and its lock on it (close does not release a flock that the parent still holds)."""
         inherited = self._fd
-        self.overflowed = 0
         self._start_over()
         if inherited >= 0:
             os.close(inherited)

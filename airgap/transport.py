@@ -267,14 +267,14 @@ class _DiallingTransport(httpx.HTTPTransport):
     """httpx's own transport (pooling, HTTP/1.1, error mapping) over the judging backend."""
 
     def __init__(self, backend: JudgingBackend, proxy: str) -> None:
-        super().__init__(verify=_tls_context(settings.AIRGAP_CA_BUNDLE), trust_env=False, proxy=proxy or None)
+        super().__init__(verify=tls_context(settings.AIRGAP_CA_BUNDLE), trust_env=False, proxy=proxy or None)
         if not hasattr(self._pool, "_network_backend"):
             raise RuntimeError("This httpcore has no network backend to judge with; the gate cannot work on it.")
         self._pool._network_backend = backend  # httpx 0.28 offers no parameter for it
 
 
 @lru_cache(maxsize=4)
-def _tls_context(ca_bundle: str) -> ssl.SSLContext:
+def tls_context(ca_bundle: str) -> ssl.SSLContext:
     """One context a process (loading the CAs takes 20 ms). A bundle replaces the system store."""
     return ssl.create_default_context(cafile=ca_bundle or None)
 

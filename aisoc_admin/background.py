@@ -1,29 +1,72 @@
-"""What every long-lived process runs beside its work: one thread that drains the spool and refreshes the health checks."""
+"""What every long-lived process runs beside its work: one thread that drains, checks, tells the fleet that it lives, and tidies up."""
 
+import atexit
 import threading
+import time
+from collections.abc import Callable
 
+import structlog
 from django.conf import settings
+from django.db import DatabaseError, connections
 
 from airgap.drain import hand_over
-from aisoc_admin.health import INTERVAL, keep_fresh
+from airgap.fleet import BEAT, Heartbeat
+from airgap.retention import tidy
+from aisoc_admin import health
 from aisoc_admin.health_server import serve_health
 from aisoc_admin.role import Role
+from aisoc_admin.startup_checks import tell_warnings
 
+TIDY = 60.0  # seconds
+
+log = structlog.stdlib.get_logger("background")
 _stop = threading.Event()
 
 
-def start_handing_over() -> None:
-    """In a Celery pool child, which has no drain: hand what it refused to the parent's drain every two seconds."""
+class Round:
+    """Something done every so many seconds. Whatever goes wrong, it is tried again at the next tick."""
 
-    def hand_over_until_stopped() -> None:
-        while not _stop.wait(INTERVAL):
-            hand_over()
+    def __init__(self, seconds: float, act: Callable[[], None]) -> None:
+        self._seconds = seconds
+        self._act = act
+        self._due = 0.0
 
-    threading.Thread(target=hand_over_until_stopped, name="spool", daemon=True).start()
+    def tick(self) -> None:
+        if time.monotonic() < self._due:
+            return
+        try:
+            self._act()
+        except DatabaseError as error:
+            log.warning("background.database_away", work=self._act.__qualname__, error=type(error).__name__)
+            connections.close_all()  # a broken connection is not kept for the next round
+        except Exception:  # the one thread that drains and checks must go on
+            log.exception("background.round_failed", work=self._act.__qualname__)
+        else:
+            self._due = time.monotonic() + self._seconds
+
+
+def _keep_going(rounds: list[Round]) -> None:
+    while True:
+        for one in rounds:
+            one.tick()
+        if _stop.wait(health.INTERVAL):
+            connections.close_all()
+            return
 
 
 def start_background() -> None:
     """Start the threads of this process. Called after the last fork: threads do not survive one."""
-    threading.Thread(target=keep_fresh, args=(_stop,), name="health", daemon=True).start()
+    heartbeat = Heartbeat(settings.ROLE.value)
+    rounds = [Round(0, health.refresh), Round(BEAT, heartbeat.beat), Round(BEAT, heartbeat.watch), Round(TIDY, tidy)]
+    threading.Thread(target=_keep_going, args=(rounds,), name="background", daemon=True).start()
     if settings.HEALTH_PORT is not None and settings.ROLE in (Role.WORKER, Role.BEAT):
         serve_health(settings.BIND, settings.HEALTH_PORT)
+    atexit.register(heartbeat.end)
+    tell_warnings()
+
+
+def start_in_pool_child() -> Callable[[], None]:
+    """In a Celery pool child, which has no drain: hand what it refused to the parent's, and beat. Returns what to call at its end."""
+    heartbeat = Heartbeat("pool")
+    threading.Thread(target=_keep_going, args=([Round(0, hand_over), Round(BEAT, heartbeat.beat)],), name="background", daemon=True).start()
+    return heartbeat.end

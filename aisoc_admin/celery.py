@@ -86,7 +86,8 @@ def _beat_ready(**_: Any) -> None:
 
 @signals.worker_process_init.connect
 def _pool_child(**_: Any) -> None:
-    from aisoc_admin.background import start_handing_over
+    from aisoc_admin.background import start_in_pool_child
 
     die_with_parent(signal.SIGKILL)
-    start_handing_over()
+    end = start_in_pool_child()
+    signals.worker_process_shutdown.connect(lambda **_: end(), weak=False)

@@ -21,8 +21,10 @@ from urllib.parse import unquote
 
 import environ
 
+from airgap.ed25519 import read_key
 from airgap.hosts import Host, Malformed, Url
 from airgap.policy import AllowEntry, EgressPolicy, parse_allowlist, strict_bool
+from airgap.relay import MailRelay
 
 T = TypeVar("T")
 
@@ -132,6 +134,11 @@ def fernet_keys(raw: str) -> tuple[str, ...]:
     return tuple(fernet_key(item) for item in comma_list(raw))
 
 
+def signing_key(raw: str) -> str:
+    read_key(raw)
+    return raw.strip()
+
+
 def secret_key(raw: str) -> str:
     if len(raw.strip()) < 32:
         raise ValueError("It has fewer than 32 characters.")
@@ -195,14 +202,8 @@ def broker_url(raw: str) -> str:
 
 
 def email_url(raw: str) -> str:
-    url = raw.strip()
-    match = re.fullmatch(r"(?:smtp|smtps|smtp\+tls|smtp\+ssl)://(?:[^@/?#]*@)?(?P<host>\[[^\]]+\]|[^:/?#@\[\]]+)(?::[0-9]{1,5})?/?", url)
-    if match is None:
-        raise ValueError("It is not an smtp://, smtp+tls:// or smtp+ssl:// URL.")
-    host = Host.parse(match["host"].strip("[]"))
-    if isinstance(host, Malformed):
-        raise ValueError(host.reason)
-    return url
+    MailRelay.parse(raw)
+    return raw.strip()
 
 
 _INTERVAL = whole_number(1, 31 * 86400)
@@ -237,6 +238,17 @@ class Environment:
     )
     ca_bundle: str = variable(
         "AISOC_CA_BUNDLE", ca_bundle, "", example="/etc/ssl/site-ca.pem", help="PEM file of internal CAs, used by every client."
+    )
+    signing_key: str = variable(
+        "AISOC_SIGNING_KEY",
+        signing_key,
+        "",
+        example="32 random bytes in URL-safe base64",
+        help="Ed25519 private key that signs the trail; unset: made in the data folder. Hosts of one deployment need the same one.",
+        secret=True,
+    )
+    trail_days: int = variable(
+        "AISOC_TRAIL_DAYS", whole_number(1, 3660), 400, example="400", help="Days that rows of the trail are kept; their signed heads stay."
     )
     # Process
     service: str = variable("AISOC_SERVICE", one_of(*SERVICES), "", example="api", help="Name of this process in logs, health and fleet.")
@@ -348,6 +360,10 @@ class Environment:
     @property
     def policy(self) -> EgressPolicy:
         return EgressPolicy(self.airgapped, self.allowlist)
+
+    @property
+    def email(self) -> MailRelay | None:
+        return MailRelay.parse(self.email_url) if self.email_url else None
 
     @property
     def llm_families(self) -> dict[str, tuple[str, str, str]]:

@@ -1,24 +1,22 @@
 """/health and /ready: encoded by a background thread after each round of checks, so that an answer never waits for one."""
 
 import json
-import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import redis
-import structlog
 from django.conf import settings
 from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
+from airgap import events
 from airgap.drain import drain_quietly
 from airgap.snapshot import airgap_snapshot, guard_snapshot
 from airgap.spool import backlog, unreadable
 from threatintel.snapshot import registration_snapshot
 
 INTERVAL: Final = 2.0  # seconds between rounds
-log = structlog.stdlib.get_logger("health")
 STALE_AFTER: Final = 15.0  # seconds without a finished round before the checks are no longer believed
 OK: Final = "ok"
 NOT_YET: Final = "not checked yet"
@@ -84,24 +82,12 @@ def encoded_readiness() -> tuple[int, bytes]:
 def refresh() -> None:
     """One round: each check in turn, then the encoded body."""
     _health.checks = {"database": _database(), "broker": _broker(), "spool": _spool()}
+    if _health.checks["database"] != OK:
+        connections.close_all()  # a broken connection is not kept for the next round
     if _health.checks["database"] == OK and not _health.migrated:
         _health.migrated = _migrated()
     _health.finished_at = time.monotonic()
     _health.encoded = encode(_health.body())
-
-
-def keep_fresh(stop: threading.Event) -> None:
-    """The background thread: drain the spool and refresh the checks until told to stop."""
-    while True:
-        try:
-            refresh()
-        except Exception:  # the one thread that drains and checks must go on
-            log.exception("health.round_failed")
-        if _health.checks["database"] != OK:
-            connections.close_all()  # a broken connection is not kept for the next round
-        if stop.wait(INTERVAL):
-            connections.close_all()
-            return
 
 
 def _database() -> str:
@@ -134,6 +120,9 @@ def _spool() -> str:
     waiting = backlog(settings.AIRGAP_SPOOL_DIR)
     if problem:
         return f"{waiting} segments wait: {problem}" if waiting else problem
+    recorder = events.recorder()
+    if recorder is not None and (in_memory := recorder.spool.overflowed):
+        return f"{in_memory} refused attempts are counted in memory alone: there is no room in {settings.AIRGAP_SPOOL_DIR}"
     foreign = unreadable(settings.AIRGAP_SPOOL_DIR)
     return f"{foreign} segments belong to another user; give them to this one" if foreign else OK
 

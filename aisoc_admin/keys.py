@@ -1,11 +1,21 @@
 """Secrets that a development deployment makes for itself, once, in its data folder."""
 
+import base64
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 
-def kept_secret(path: Path) -> str:
+def new_secret_key() -> str:
+    return secrets.token_urlsafe(50)
+
+
+def new_signing_key() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+def kept_secret(path: Path, make: Callable[[], str]) -> str:
     """The text in `path`, made at the first call: 0600, and the same for processes that start at the same moment.
 
     Raises OSError when the folder cannot be written.
@@ -14,7 +24,7 @@ def kept_secret(path: Path) -> str:
     draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     if not path.exists():
         draft.touch(mode=0o600)
-        draft.write_text(secrets.token_urlsafe(50), encoding="ascii")
+        draft.write_text(make(), encoding="ascii")
         try:
             os.link(draft, path)  # fails when another process was first: its secret is the one
         except FileExistsError:

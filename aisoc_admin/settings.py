@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from airgap import guard
+from airgap.ed25519 import read_key
 from aisoc_admin import __version__, env, keys, role
 from aisoc_admin.embedded import embedded_broker_url
 from aisoc_admin.logs import log_config
@@ -17,9 +18,12 @@ try:
     DATA_DIR = (BASE_DIR / ENV.data_dir).resolve()
     PRODUCTION = ENV.environment == "production"
     try:
-        SECRET_KEY = ENV.secret_key or keys.kept_secret(DATA_DIR / "secret_key")
+        SECRET_KEY = ENV.secret_key or keys.kept_secret(DATA_DIR / "secret_key", keys.new_secret_key)
+        AIRGAP_SIGNING_KEY = read_key(ENV.signing_key or keys.kept_secret(DATA_DIR / "signing_key", keys.new_signing_key))
     except OSError as error:
         raise env.EnvError(f"AISOC_DATA_DIR={ENV.data_dir} cannot be written ({type(error).__name__}). Use a folder that this user owns.") from None
+    except ValueError as error:
+        raise env.EnvError(f"{DATA_DIR / 'signing_key'} cannot be used. {error} Restore it from a backup, or set AISOC_SIGNING_KEY.") from None
     ROLE = role.current()
     SERVICE = ENV.service or ("threatintel" if ROLE in (role.Role.WORKER, role.Role.BEAT) else "api")
     guard.install(ENV.policy, DATA_DIR / "spool", mode=ENV.guard, service=SERVICE)  # before anything else that could open a socket
@@ -38,6 +42,7 @@ AIRGAP_POLICY = ENV.policy
 AIRGAP_GUARD = ENV.guard
 AIRGAP_SERVICE = SERVICE
 AIRGAP_SPOOL_DIR = DATA_DIR / "spool"
+AIRGAP_TRAIL_DAYS = ENV.trail_days
 AIRGAP_CA_BUNDLE = ENV.ca_bundle
 AIRGAP_EGRESS_PROXY = ENV.egress_proxy
 
@@ -170,6 +175,14 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SERVE_PERMISSIONS": ["tenants.permissions.HasRole"],
 }
+
+# ── Mail ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+RELAY = ENV.email
+EMAIL_BACKEND = "airgap.mail.GatedEmailBackend"
+EMAIL_HOST, EMAIL_PORT = (RELAY.host, RELAY.port) if RELAY else ("", 25)
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = (RELAY.username, RELAY.password) if RELAY else ("", "")
+EMAIL_USE_TLS, EMAIL_USE_SSL = (RELAY.starttls, RELAY.tls) if RELAY else (False, False)
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = "AiSOC Admin <aisoc@localhost>"
 
 # ── Tasks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 BROKER_IS_EMBEDDED = not ENV.broker_url

@@ -1,7 +1,5 @@
 """This process as its pages show it: who it is, what it enforces, and the health checks that its /health gives."""
 
-import hashlib
-import json
 import socket
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,9 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import resolve
 
-from airgap.snapshot import AirgapSnapshot, GuardSnapshot, airgap_snapshot, guard_snapshot
-
-DIGEST_LENGTH = 12
+from airgap.snapshot import GuardSnapshot, airgap_snapshot, guard_snapshot, policy_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +38,6 @@ class ProcessSnapshot:
 
 def node_name() -> str:
     return socket.gethostname()
-
-
-def policy_digest(snapshot: AirgapSnapshot) -> str:
-    """The first hexadecimal digits of the SHA-256 of the public snapshot: equal in processes that run the same policy."""
-    body = json.dumps(snapshot.as_dict(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(body.encode()).hexdigest()[:DIGEST_LENGTH]
 
 
 def witness() -> Witness:

@@ -9,9 +9,10 @@ import structlog
 from django.db import transaction
 from django.db.models import Q
 
+from airgap import clock
 from airgap.events import AIRGAP_FEED_BLOCKED
 from airgap.policy import EgressPolicy
-from threatintel import clock, runs
+from threatintel import runs
 from threatintel.models import SchedulerLease
 from threatintel.schedule import Plan, config_digest
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 from django.db import DatabaseError, connections, transaction
 from django.db.models import Q, QuerySet
 
-from threatintel import clock
+from airgap import clock
 from threatintel.models import FeedCursor, FeedRun, SchedulerLease
 
 LEASE = timedelta(seconds=12)

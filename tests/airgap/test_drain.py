@@ -7,12 +7,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, connections
 from django.db.models import Sum
 
 from airgap import drain as drain_module
 from airgap import events
-from airgap.drain import drain, drain_quietly, forget_old_receipts
+from airgap.drain import drain, drain_quietly
 from airgap.models import DrainedSegment, EgressEvent
 from airgap.policy import EgressPolicy
 from airgap.transport import AirgapBlocked, gated_client
@@ -141,14 +141,3 @@ def test_a_damaged_file_is_set_aside_and_the_rest_is_drained(refuse: Callable[..
     (spool_dir / "a-foreign.sealed").write_bytes(b"rubbish")
     assert drain() == 2
     assert [path.name for path in spool_dir.iterdir()] == ["a-foreign.damaged"]
-
-
-def test_old_receipts_are_forgotten_and_young_ones_kept(refuse: Callable[..., None]) -> None:
-    refuse(1)
-    drain()
-    forget_old_receipts()
-    assert DrainedSegment.objects.count() == 1
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE airgap_drainedsegment SET drained_at = '2001-01-01 00:00:00'")
-    forget_old_receipts()
-    assert DrainedSegment.objects.count() == 0

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -11,24 +11,18 @@ import pytest
 from django.test import Client
 
 from airgap import queries
-from airgap.models import EgressEvent
 from tenants.accounts import issue_token
 from tenants.roles import Role
+from tests.airgap.trail import START, drained, event
 
 pytestmark = pytest.mark.django_db
-START = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 KEYS = [
     "minute", "service", "process", "host", "port", "path", "rule", "reason", "layer", "purpose", "tenant", "caller", "count", "first_seen", "last_seen",
 ]  # fmt: skip
 
 
-def row(minutes: int, host: str = "api.openai.com", count: int = 1, **fields: Any) -> EgressEvent:
-    minute = START + timedelta(minutes=minutes)
-    values = {
-        "minute": minute, "service": "api", "process": "vm:1", "host": host, "port": 443, "path": "/v1", "rule": "public", "reason": "why", "layer": "http",
-        "purpose": "feed.kev", "tenant": "", "caller": "x", "count": count, "first_seen": minute, "last_seen": minute + timedelta(seconds=5),
-    }  # fmt: skip
-    return EgressEvent.objects.create(**{**values, **fields})
+def row(minutes: int, host: str = "api.openai.com", count: int = 1, **fields: Any) -> None:
+    drained(event(minutes, host, count, **fields))
 
 
 @pytest.fixture
@@ -67,6 +61,9 @@ def test_a_port_that_is_not_known_is_null(get: Any) -> None:
         ({"until": "2026-01-31T12:01:00+00:00"}, ["b.example"]),
         ({"since": "2026-01-31T13:01:00+01:00", "until": "2026-01-31T12:02:00Z"}, ["c.example"]),
         ({"purpose": "none"}, []),
+        ({"layer": "http", "rule": "public", "host": "b.example"}, ["b.example"]),
+        ({"layer": "http", "rule": "malformed", "host": "b.example"}, []),
+        ({"service": "api", "since": "2026-01-31T12:01:30Z"}, ["e.example", "d.example"]),
     ],
 )
 def test_filters(query: dict[str, str], hosts: list[str], get: Any) -> None:

@@ -16,7 +16,7 @@ from airgap import events
 from airgap.drain import drain, drain_quietly, hand_over
 from airgap.models import EgressEvent
 from airgap.policy import EgressPolicy, Rule
-from airgap.spool import MAX_KEYS, Spool, unreadable
+from airgap.spool import MAX_KEYS, OTHER, Spool, unreadable
 from airgap.transport import AirgapBlocked, BodyTooLarge, RedirectRefused, gated_client
 from tests.plugins.mirror import Mirror, body, redirect
 
@@ -235,9 +235,11 @@ def test_a_disk_that_fails_under_way_loses_no_count(tmp_path: Path, monkeypatch:
         for _ in range(5):
             attempt(spool)
     attempt(spool)
+    assert spool.overflowed == 5
     spool.seal()
-    on_disk = sum(record.count for waiting in waiting_segments(tmp_path) for record in waiting.read().records)
-    assert (on_disk, spool.take_overflow()) == (2, 5)
+    on_disk = {record.key[0]: record.count for waiting in waiting_segments(tmp_path) for record in waiting.read().records}
+    assert on_disk == {"a.example": 2, OTHER: 5}
+    assert spool.overflowed == 0
 
 
 def test_files_that_vanish_under_the_writer_are_survived(tmp_path: Path) -> None:
@@ -247,7 +249,7 @@ def test_files_that_vanish_under_the_writer_are_survived(tmp_path: Path) -> None
         path.unlink()
     spool.seal()
     attempt(spool)
-    assert spool.take_overflow() == 0
+    assert spool.overflowed == 0
 
 
 def test_a_child_forked_while_others_record_can_record(spool_dir: Path) -> None:

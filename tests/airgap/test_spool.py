@@ -24,6 +24,15 @@ def read_all(folder: Path) -> list[Record]:
     return [record for waiting in waiting_segments(folder) for record in waiting.read().records]
 
 
+def read_and_remove(folder: Path) -> list[Record]:
+    """What a drain does."""
+    records = []
+    for waiting in waiting_segments(folder):
+        records += waiting.read().records
+        waiting.remove()
+    return records
+
+
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
     return Spool(tmp_path, service="api")
@@ -55,7 +64,7 @@ def test_random_host_names_fill_neither_disk_nor_rows_and_all_are_counted(spool:
         spool.add(key(f"h{number}.example.com"), "public", NOW)
     spool.seal()
     records = read_all(tmp_path)
-    assert sum(record.count for record in records) + spool.take_overflow() == 50_000
+    assert sum(record.count for record in records) == 50_000
     assert len(records) == MAX_HOSTS + 1
     assert next(record.count for record in records if record.key[0] == OTHER) == 50_000 - MAX_HOSTS
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) == SEGMENT_BYTES
@@ -70,7 +79,7 @@ def test_random_paths_of_a_host_are_bounded_and_counted(spool: Spool, tmp_path: 
     assert sum(record.count for record in records) == 1000
 
 
-def test_full_segments_are_bounded_and_what_does_not_fit_is_counted_as_overflow(
+def test_full_segments_are_bounded_and_what_does_not_fit_is_spooled_once_there_is_room(
     spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spool_module, "MAX_SEGMENTS", 3)
@@ -79,28 +88,53 @@ def test_full_segments_are_bounded_and_what_does_not_fit_is_counted_as_overflow(
         for number in range(MAX_HOSTS):
             spool.add(key(f"h{number}.example.com"), "", NOW + 60 * minute)
             added += 1
-    spool.seal()
-    assert spool.overflowed > 0
-    assert sum(record.count for record in read_all(tmp_path)) + spool.take_overflow() == added
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 4 * SEGMENT_BYTES
+    assert 0 < spool.overflowed == spool.take_untold()
+    assert spool.take_untold() == 0
+    drained = read_and_remove(tmp_path)
+    spool.seal()
+    assert spool.overflowed == 0
+    drained += read_and_remove(tmp_path)
+    spool.seal()
+    drained += read_and_remove(tmp_path)
+    assert sum(record.count for record in drained) == added
+    late = [record for record in drained if "no room" in record.reason]
+    assert {record.key for record in late} == {(OTHER, 0, "", "public", "http", "", "", "")}
+    assert {record.minute for record in late} < {int(NOW) // 60 * 60 + 60 * minute for minute in range(20)}
 
 
 def test_a_disk_without_room_loses_no_count(spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    for _ in range(100):
-        spool.add(key(), "", NOW)
-    assert spool.take_overflow() == 100
-    assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        for second in range(100):
+            spool.add(key(), "", NOW + second)
+        spool.seal()
+        assert (spool.overflowed, spool.take_untold()) == (100, 100)
+        assert list(tmp_path.iterdir()) == []
+    spool.seal()
+    assert [(record.key[0], record.count) for record in sorted(read_all(tmp_path), key=lambda record: record.minute)] == [(OTHER, 60), (OTHER, 40)]
+
+
+def test_memory_stays_bounded_on_a_disk_that_is_full_for_days(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_module, "MAX_OVERFLOW", 10)
+    monkeypatch.setattr(os, "posix_fallocate", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    for minute in range(500):
+        spool.add(key(rule=("public", "malformed")[minute % 2]), "", NOW + 60 * minute)
+    assert spool.overflowed == 500
+    assert len(spool._overflow) == 10
 
 
 def test_a_folder_that_cannot_be_made_loses_no_count(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     spool = Spool(tmp_path / "file" / "spool", service="api")
     spool.add(key(), "", NOW)
-    assert spool.take_overflow() == 1
+    assert spool.overflowed == 1
+    (tmp_path / "file").unlink()
+    spool.seal()
+    assert [record.count for record in read_all(tmp_path / "file" / "spool")] == [1]
 
 
 def test_threads_lose_no_count(spool: Spool, tmp_path: Path) -> None:

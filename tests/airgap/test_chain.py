@@ -1,0 +1,192 @@
+"""The chain shows what was done to the trail behind its back, by somebody who can write to the database and does not hold the key."""
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from airgap import chain, retention
+from airgap.active import deployment_key
+from airgap.chain import Broken, row_digest
+from airgap.ed25519 import read_key
+from airgap.models import DayHead, EgressEvent, EgressTotal, TrailHead
+from tests.airgap.trail import START, drained, event
+
+pytestmark = pytest.mark.django_db(transaction=True)
+DAY = timedelta(days=1)
+TRIGGER_OFF = {"sqlite": "DROP TRIGGER airgap_egressevent_immutable", "postgresql": "ALTER TABLE airgap_egressevent DISABLE TRIGGER USER"}
+
+
+@pytest.fixture
+def tamper() -> "Callable[..., None]":
+    """Write past the product, as somebody with the database's password would; the trigger comes back at the end."""
+    sql = ""
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT sql FROM sqlite_master WHERE name = 'airgap_egressevent_immutable'")
+            sql = cursor.fetchone()[0]
+    with connection.cursor() as cursor:
+        cursor.execute(TRIGGER_OFF[connection.vendor])
+
+    def run(statement: str, *values: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values)
+
+    yield run
+    with connection.cursor() as cursor:
+        cursor.execute(sql or "ALTER TABLE airgap_egressevent ENABLE TRIGGER USER")
+
+
+def found(**parts: object) -> list[Broken]:
+    key = deployment_key()
+    return list(chain.verify({key.fingerprint: key.public}, **parts))
+
+
+def three_days() -> None:
+    """Rows 1-3 on the 31st, 4-5 on the 1st, 6-7 on the 2nd, which is open."""
+    drained(event(0, "a.example"), event(0, "b.example", count=7), event(1, "c.example"))
+    drained(event(2, "d.example"), event(3, "e.example"), now=START + DAY)
+    drained(event(4, "f.example"), event(5, "g.example"), now=START + 2 * DAY)
+
+
+def test_an_untouched_trail_verifies() -> None:
+    assert found() == []
+    three_days()
+    assert found() == []
+    assert [(head.day, head.first_position, head.last_position, head.attempts) for head in DayHead.objects.order_by("day")] == [
+        (date(2026, 1, 31), 1, 3, 9),
+        (date(2026, 2, 1), 4, 5, 2),
+    ]
+    assert list(EgressEvent.objects.order_by("position").values_list("position", flat=True)) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_the_digest_is_what_the_documentation_says() -> None:
+    """docs/trail.md; an auditor may recompute it with nothing but SHA-256."""
+    row = event(0, "ü.example", count=3)
+    row.position = 1
+    text = '[1,1769860800000000,1769860800000000,1769860805000000,3,"api","vm:1","ü.example",443,"/v1","public","why","http","feed.kev","","x"]'
+    assert row_digest(chain.GENESIS, row) == hashlib.sha256(("0" * 64 + text).encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("statement", "day", "position"),
+    [
+        ("UPDATE airgap_egressevent SET count = 1 WHERE position = 2", date(2026, 1, 31), 2),
+        ("UPDATE airgap_egressevent SET host = 'innocent.corp' WHERE position = 4", date(2026, 2, 1), 4),
+        ("UPDATE airgap_egressevent SET first_seen = last_seen WHERE position = 6", date(2026, 2, 2), 6),
+        ("DELETE FROM airgap_egressevent WHERE position = 5", date(2026, 2, 1), 5),
+        ("DELETE FROM airgap_egressevent WHERE position = 1", date(2026, 1, 31), 1),
+        ("DELETE FROM airgap_egressevent WHERE position = 7", date(2026, 2, 2), 7),
+        ("DELETE FROM airgap_egressevent WHERE position >= 4 AND position <= 5", date(2026, 2, 1), 4),
+        ("DELETE FROM airgap_dayhead WHERE day = '2026-02-01'", date(2026, 2, 2), 0),
+        ("UPDATE airgap_dayhead SET attempts = 1 WHERE day = '2026-02-01'", date(2026, 2, 1), 0),
+        ("UPDATE airgap_trailhead SET attempts = 1", date(2026, 2, 2), 0),
+        ("DELETE FROM airgap_trailhead", None, 6),
+    ],
+)
+def test_what_was_altered_or_removed_shows_with_its_day(statement: str, day: date | None, position: int, tamper: "Callable[..., None]") -> None:
+    three_days()
+    tamper(statement)
+    assert (day, position) in [(broken.day, broken.position) for broken in found()]
+
+
+def test_a_day_computed_anew_does_not_fit_its_signature(tamper: "Callable[..., None]") -> None:
+    """Row 2 says 1 instead of 7, and every digest behind it is right again."""
+    three_days()
+    digest = EgressEvent.objects.get(position=1).digest
+    for row in EgressEvent.objects.filter(position__gt=1).order_by("position"):
+        row.count = 1
+        digest = row_digest(digest, row)
+        tamper("UPDATE airgap_egressevent SET count = 1, digest = %s WHERE position = %s", digest, row.position)
+        tamper("UPDATE airgap_dayhead SET digest = %s WHERE last_position = %s", digest, row.position)
+        tamper("UPDATE airgap_dayhead SET start = %s WHERE first_position = %s", digest, row.position + 1)
+        tamper("UPDATE airgap_trailhead SET start = %s WHERE first_position = %s", digest, row.position + 1)
+        tamper("UPDATE airgap_trailhead SET digest = %s", digest)
+    tamper("UPDATE airgap_dayhead SET attempts = 3 WHERE first_position = 1")
+    assert {(broken.day, broken.what) for broken in found()} == {
+        (day, "The head's signature does not fit its content.") for day in (date(2026, 1, 31), date(2026, 2, 1), date(2026, 2, 2))
+    }
+
+
+def test_heads_signed_by_a_stranger_are_not_believed() -> None:
+    with transaction.atomic():
+        chain.append(chain.locked_head(), [row := event(0)], START, read_key("A" * 43 + "="))
+        EgressEvent.objects.bulk_create([row])
+    assert ["not trusted" in broken.what for broken in found()] == [True]
+
+
+def test_the_database_refuses_to_change_a_row() -> None:
+    drained(event(0))
+    with pytest.raises(DatabaseError, match="append-only"), connection.cursor() as cursor:
+        cursor.execute("UPDATE airgap_egressevent SET count = 0")
+    with pytest.raises(TypeError, match="append-only"):
+        EgressEvent.objects.update(count=0)
+    with pytest.raises(TypeError, match="append-only"):
+        EgressEvent.objects.all().delete()
+
+
+# ── Retention ────────────────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> "Callable[[datetime], None]":
+    return lambda moment: monkeypatch.setattr("airgap.clock.now", lambda: moment)
+
+
+def test_rows_past_retention_go_and_their_heads_stay(at: "Callable[[datetime], None]", settings: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "BATCH", 2)
+    settings.AIRGAP_TRAIL_DAYS = 10
+    three_days()
+    now = datetime(2026, 2, 12, 0, 30, tzinfo=UTC)  # the 31st and the 1st are past ten days, the 2nd is not
+    at(now)
+    retention.tidy()
+    assert list(EgressEvent.objects.order_by("position").values_list("position", flat=True)) == [6, 7]
+    assert DayHead.objects.count() == 3, "the 2nd is over too"
+    assert found(kept_since=retention.kept_since(now)) == []
+    assert {broken.day for broken in found()} == {date(2026, 1, 31), date(2026, 2, 1)}, "who did not allow the removal is told"
+    assert EgressTotal.objects.count() == 0, "all of it happened on the 31st"
+    drained(event(6), now=now)
+    assert found(kept_since=retention.kept_since(now)) == []
+
+
+def test_a_removal_that_was_broken_off_verifies_and_goes_on(
+    at: "Callable[[datetime], None]", settings: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 1)
+    monkeypatch.setattr(retention, "BATCHES", 2)
+    settings.AIRGAP_TRAIL_DAYS = 10
+    three_days()
+    now = START + 30 * DAY
+    at(now)
+    for left in (5, 3, 1, 0):
+        retention.tidy()
+        assert EgressEvent.objects.count() == left
+        assert found(kept_since=retention.kept_since(now)) == []
+
+
+def test_a_row_missing_in_the_midst_of_an_old_day_still_shows(settings: object, tamper: "Callable[..., None]") -> None:
+    three_days()
+    tamper("DELETE FROM airgap_egressevent WHERE position = 2")
+    assert [(broken.day, broken.position) for broken in found(kept_since=date(2027, 1, 1))] == [(date(2026, 1, 31), 2)]
+
+
+def test_a_finished_day_is_sealed_even_when_nothing_more_is_refused(at: "Callable[[datetime], None]") -> None:
+    drained(event(0))
+    at(START + timedelta(hours=2))
+    retention.tidy()
+    assert DayHead.objects.count() == 0
+    at(START + DAY)
+    retention.tidy()
+    retention.tidy()
+    assert [(head.day, head.last_position) for head in DayHead.objects.all()] == [(date(2026, 1, 31), 1)]
+    at(START + 2 * DAY)
+    retention.tidy()
+    assert DayHead.objects.count() == 1, "a day without rows has no head"
+    assert found() == []
+
+
+def test_a_clock_set_back_breaks_nothing() -> None:
+    three_days()
+    drained(event(9), now=START)
+    assert found() == []
+    assert TrailHead.objects.get().day == date(2026, 2, 2)
