@@ -51,7 +51,22 @@ def _store_waiting(directory: Path) -> int:
 
 
 def _store(segment: Segment) -> int:
-    now, rows = clock.now(), _rows(segment)
+    """Whole, or, when the database does not take one of its rows, without the rows that it does not take."""
+    try:
+        return _store_rows(segment, _rows(segment))
+    except (DataError, IntegrityError) as error:
+        rows = [row for row in _rows(segment) if _is_taken(row)]
+        log.error(
+            events.AIRGAP_SPOOL_DAMAGED,
+            file=segment.name,
+            rows=len(segment.records) - len(rows),
+            reason=f"{type(error).__name__}: {str(error)[:200]}",
+        )
+        return _store_rows(segment, rows)
+
+
+def _store_rows(segment: Segment, rows: list[EgressEvent]) -> int:
+    now = clock.now()
     try:
         with transaction.atomic():
             DrainedSegment.objects.create(name=segment.name, drained_at=now)
@@ -60,7 +75,23 @@ def _store(segment: Segment) -> int:
         if not DrainedSegment.objects.filter(name=segment.name).exists():
             raise
         return 0  # stored before, by a process that died before it could remove the file
-    return sum(record.count for record in segment.records)
+    return sum(row.count for row in rows)
+
+
+class _OnlyTrying(Exception):
+    """Rolls a trial back."""
+
+
+def _is_taken(row: EgressEvent) -> bool:
+    """Whether the database takes the row."""
+    try:
+        with transaction.atomic():
+            append([row], clock.now())
+            raise _OnlyTrying
+    except _OnlyTrying:
+        return True
+    except (DataError, IntegrityError):
+        return False
 
 
 def append(rows: list[EgressEvent], now: datetime) -> None:

@@ -28,6 +28,7 @@ AIRGAP_DAY_SEALED: Final = "airgap.day_sealed"
 AIRGAP_DRIFT: Final = "airgap.drift"
 AIRGAP_FEED_BLOCKED: Final = "airgap.feed_blocked"
 AIRGAP_GUARD_NOT_ENFORCING: Final = "airgap.guard_not_enforcing"
+AIRGAP_GUARD_REPLACED: Final = "airgap.guard_replaced"
 AIRGAP_PROXY_ENV_IGNORED: Final = "airgap.proxy_env_ignored"
 AIRGAP_UNGUARDED_CLIENT: Final = "airgap.unguarded_client"
 AIRGAP_SETTING_REFUSED: Final = "airgap.setting_refused"
@@ -73,16 +74,20 @@ class Recorder:
 
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may be refused while its thread is in here
         self._quiet: dict[tuple[str, int | None, Rule, Layer], tuple[float, int]] = {}
         self._lines: tuple[float, int] = (0.0, 0)  # since when, and how many
         os.register_at_fork(after_in_child=self._reset_lock)
 
     def record(self, refusal: Refusal) -> None:
+        self.count(refusal)
+        self._log(refusal)
+
+    def count(self, refusal: Refusal) -> None:
         self.spool.add(
             (
                 storable(refusal.host, 253),
-                refusal.port or 0,
+                refusal.port if refusal.port is not None and 0 < refusal.port < 65536 else 0,
                 storable(refusal.path, 160),
                 refusal.rule.value,
                 refusal.layer.value,
@@ -93,6 +98,8 @@ class Recorder:
             storable(refusal.reason, 400),
             time.time(),
         )
+
+    def _log(self, refusal: Refusal) -> None:
         suppressed = self._take_turn(refusal)
         if suppressed is not None:
             log.warning(
@@ -129,7 +136,7 @@ class Recorder:
 
     def _reset_lock(self) -> None:
         """In a forked child: a lock held by another thread of the parent would stay locked for ever."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
 
 _recorder: Recorder | None = None
@@ -156,6 +163,13 @@ def record(refusal: Refusal) -> None:
     except Exception:
         with contextlib.suppress(Exception):  # a broken log handler must not turn a refusal into another error
             logging.getLogger("airgap").exception("airgap.record_failed")
+
+
+def count(refusal: Refusal) -> None:
+    """Spool one refusal without a log line: for what is refused while a refusal is being logged."""
+    with contextlib.suppress(Exception):  # as above: the refusal stands
+        if _recorder is not None:
+            _recorder.count(refusal)
 
 
 # ── Redaction ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -191,18 +205,23 @@ _MAX_FRAMES = 100
 
 
 def calling_module() -> str:
-    """Name of the nearest module that is neither this app, the standard library nor an installed package; else of the outermost."""
+    """Name of the nearest module that is neither this app, the standard library nor an installed package.
+
+    Else, as in a thread that a package started, of the nearest installed package; else of the outermost.
+    """
     frame: FrameType | None = sys._getframe(1)
-    name = ""
+    name = package = ""
     for _ in range(_MAX_FRAMES):
         if frame is None:
             break
         name = str(frame.f_globals.get("__name__", "")) or name
         file = frame.f_code.co_filename
-        if not (name.startswith("airgap.") or file.startswith((_STDLIB, "<")) or "site-packages" in file):
+        if "site-packages" in file:
+            package = package or name
+        elif not (name.startswith("airgap.") or file.startswith((_STDLIB, "<"))):
             return name
         frame = frame.f_back
-    return name
+    return package or name
 
 
 def refusal_of(

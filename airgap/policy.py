@@ -60,6 +60,7 @@ class Rule(StrEnum):
     SINGLE_LABEL = "single_label"
     PUBLIC = "public"
     PRIVATE_NAME_PUBLIC_ANSWER = "private_name_public_answer"
+    OWN_RESOLVER = "own_resolver"
 
 
 @dataclass(frozen=True, slots=True)

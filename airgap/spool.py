@@ -35,7 +35,8 @@ SEGMENT_BYTES = len(MAGIC) + SLOT * (SLOTS + 1)
 MAX_SEGMENTS = 32  # sealed segments that one process may leave waiting: 16 MiB
 MAX_HOSTS = 400  # distinct hosts a minute and process before the rest is counted as OTHER
 MAX_KEYS = 20  # distinct records a minute and host before the rest is counted as OTHER
-MAX_FILES = 400  # in the folder, of all processes: 200 MiB
+MAX_FILES = 400  # in the folder, of all processes, damaged ones apart: 200 MiB
+MAX_DAMAGED = 50  # kept for inspection, the youngest
 MAX_OVERFLOW = 2000  # distinct (minute, rule, layer) counted in memory
 OTHER = "(other)"
 _HEAD = struct.Struct("<IIQdd")
@@ -95,7 +96,9 @@ class Spool:
 
     def _start_over(self) -> None:
         """The state of a process that has spooled nothing yet."""
-        self._lock: threading.Lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may add while its thread is in here
+        self._adding: bool = False
+        self._interrupting: list[tuple[Key, str, float]] = []
         self._fd: int = -1
         self._path: Path = Path()
         self._slots: dict[tuple[int, Key], _Slot] = {}
@@ -111,11 +114,22 @@ class Spool:
 
         When there is no room left, or the disk fails, it is kept in memory until there is. Raises nothing but programming errors.
         """
-        minute = int(now) // 60 * 60
         with self._lock:
-            key = self._bounded(minute, key)
-            if not self._count(minute, key, reason, 1, now, now):
-                self._keep(minute, key, now)
+            self._interrupting.append((key, reason, now))
+            if self._adding:
+                return  # in a signal handler: whom it interrupted adds this too
+            self._adding = True
+            try:
+                while self._interrupting:
+                    self._add(*self._interrupting.pop())
+            finally:
+                self._adding = False
+
+    def _add(self, key: Key, reason: str, now: float) -> None:
+        minute = int(now) // 60 * 60
+        key = self._bounded(minute, key)
+        if not self._count(minute, key, reason, 1, now, now):
+            self._keep(minute, key, now)
 
     def seal(self) -> None:
         """Hand what was written so far to the drain; not while it has not taken what was handed over before.
@@ -203,7 +217,7 @@ class Spool:
         draft: Path | None = None
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self._waiting() >= MAX_SEGMENTS or sum(1 for _ in self._directory.iterdir()) >= MAX_FILES:
+            if self._waiting() >= MAX_SEGMENTS or sum(path.suffix != ".damaged" for path in self._directory.iterdir()) >= MAX_FILES:
                 return False
             path = self._directory / f"{self._stem()}-{self._sequence:06}.seg"
             draft = path.with_suffix(".tmp")
@@ -294,9 +308,19 @@ class WaitingSegment:
     def set_aside(self) -> None:
         """Keep a damaged file for inspection, out of the way of the drain."""
         os.rename(self.path, self.path.with_suffix(".damaged"))
+        for old in sorted(self.path.parent.glob("*.damaged"), key=_modified)[:-MAX_DAMAGED]:
+            if old.is_file():
+                old.unlink(missing_ok=True)
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _slot_json(content: bytes, index: int) -> tuple[bytes, int, float, float] | None:

@@ -68,6 +68,7 @@ INSTALLED_APPS = [
     "knox",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "aisoc_admin",
     "airgap",
     "tenants",
     "llm",

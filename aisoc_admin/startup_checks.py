@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig
@@ -11,7 +12,7 @@ from django.core import checks
 from airgap import events
 from airgap.events import AIRGAP_GUARD_NOT_ENFORCING, AIRGAP_SETTING_REFUSED
 from airgap.hosts import Malformed, Url
-from airgap.policy import Decision
+from airgap.policy import Decision, EgressPolicy
 from aisoc_admin.env import Environment
 
 GUARD_SENTENCES = {
@@ -63,6 +64,17 @@ def refused_settings(env: Environment) -> Iterator[Refused]:
         yield Refused("EMAIL_URL", env.email.host, env.email.port, decision)
 
 
+def public_search_domains(path: Path = Path("/etc/resolv.conf")) -> list[str]:
+    """The resolver's search domains (resolv.conf(5)) that the policy would not let be contacted: short names are asked in them too."""
+    policy: EgressPolicy = settings.AIRGAP_POLICY
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if policy.enabled else []
+    except OSError:
+        return []
+    domains = [word for line in lines if (words := line.split()) and words[0] in ("search", "domain") for word in words[1:] if word != "."]
+    return [domain for domain in domains if not policy.decide_host(f"name.{domain}").allowed]
+
+
 @checks.register("airgap")
 def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[checks.CheckMessage]:
     """airgap.W001 for each refused setting, airgap.W002 for a guard that does not enforce."""
@@ -76,6 +88,14 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[ch
     ]
     if settings.AIRGAP_POLICY.enabled and settings.AIRGAP_GUARD in GUARD_SENTENCES:
         found.append(checks.Warning(GUARD_SENTENCES[settings.AIRGAP_GUARD], hint="Set AISOC_AIRGAP_GUARD=enforce.", id="airgap.W002"))
+    found += [
+        checks.Warning(
+            f"The system's resolver completes short names with {domain}, which the air gap refuses: they are asked of the DNS in it too.",
+            hint="Use an internal search domain in resolv.conf, or put this one on AISOC_AIRGAP_ALLOWLIST.",
+            id="airgap.W003",
+        )
+        for domain in public_search_domains()
+    ]
     return found
 
 

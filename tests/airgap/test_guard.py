@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from airgap import guard as guard_module
 from airgap.answers import KEPT_FOR, MAX_ADDRESSES, MAX_NAMES, AnswerMemory
 from airgap.guard import Guard
 from airgap.policy import EgressPolicy, Rule
+from airgap.tripwires import network_command
 from tests.conftest import ROOT
 
 START = """
@@ -75,10 +77,10 @@ guard.install(EgressPolicy.from_text("1", ""), folder)
 try:
     import uvloop
     print("imported")
-except guard.GuardError as error:
-    print("refused" if "uvloop" in str(error) else error)
+except ImportError as error:  # whoever can do without it does
+    print(isinstance(error, guard.GuardError), "uvloop" in str(error), guard.current().unguarded())
 """
-    assert run(code, tmp_path, PYTHONPATH=str(tmp_path)) == "refused"
+    assert run(code, tmp_path, PYTHONPATH=str(tmp_path)) == "True True ['uvloop']"
 
 
 def test_a_client_in_c_and_a_network_command_are_told(tmp_path: Path) -> None:
@@ -133,19 +135,27 @@ print("ok")
 def test_a_public_address_is_dialled_only_for_an_allowlisted_name_that_answered_it() -> None:
     made = Guard(EgressPolicy.from_text("1", "intel.example.com:443"), "enforce")
     assert not made.judge_address("93.184.216.34", 443).allowed
-    made.answers.record("intel.example.com", {"93.184.216.34"})
+    made.remember("intel.example.com", {"93.184.216.34"})
     assert made.judge_address("93.184.216.34", 443).allowed
     assert not made.judge_address("93.184.216.34", 80).allowed, "the entry's port holds at connect"
-    made.answers.record("x.internal", {"93.184.216.35"})
+    made.remember("x.internal", {"93.184.216.35"})
     assert made.judge_address("93.184.216.35", 443).rule is Rule.PRIVATE_NAME_PUBLIC_ANSWER
+
+
+def test_internal_names_neither_outvote_nor_crowd_out_an_allowlisted_one_of_the_same_address() -> None:
+    made = Guard(EgressPolicy.from_text("1", "intel.example.com"), "enforce")
+    made.remember("intel.example.com", {"93.184.216.34"})
+    for number in range(3 * MAX_NAMES):
+        made.remember(f"x{number}.internal", {"93.184.216.34"})
+    assert made.judge_address("93.184.216.34", 443).allowed
 
 
 def test_the_memory_of_answers_is_bounded_and_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = AnswerMemory()
     for number in range(MAX_ADDRESSES + 100):
-        memory.record(f"h{number}", {f"a{number}"})
+        memory.record(f"h{number}", {f"a{number}"}, grants=True)
     for number in range(MAX_NAMES + 5):
-        memory.record(f"n{number}", {"shared"})
+        memory.record(f"n{number}", {"shared"}, grants=False)
     assert len(memory._names) <= MAX_ADDRESSES
     assert len(memory.names_of("shared")) == MAX_NAMES
     assert memory.names_of("a0") == []
@@ -154,3 +164,304 @@ def test_the_memory_of_answers_is_bounded_and_forgets(monkeypatch: pytest.Monkey
     now = answers.time.monotonic()
     monkeypatch.setattr(answers.time, "monotonic", lambda: now + KEPT_FOR + 1)
     assert memory.names_of("shared") == []
+
+
+# ── What an attack on the guard found ────────────────────────────────────────────────────────────────────────────────
+TRY = """
+def tried(act):
+    try:
+        act()
+    except AirgapBlocked as error:
+        return f"{error.layer} {error.host} {error.port}"
+    except Exception as error:
+        return type(error).__name__
+    return "passed"
+guard.install(EgressPolicy.from_text("1", "10.0.0.9:53"), folder)
+"""
+
+
+def tries(code: str, tmp_path: Path) -> list[str]:
+    """What became of each line of `code`, an expression that dials."""
+    lines = "".join(f"told.append(tried(lambda: {line}))\n" for line in code.strip().splitlines())
+    return json.loads(run(f"{TRY}told = []\nL, L6, UDP = '192.0.2.1', '2001:db8::1', socket.SOCK_DGRAM\n{lines}print(json.dumps(told))\n", tmp_path))
+
+
+def test_a_port_that_is_a_number_of_another_type_hides_nothing(tmp_path: Path) -> None:
+    code = """
+socket.socket().connect_ex((L, type("I", (), {"__index__": lambda s: 80})()))
+socket.socket(socket.AF_INET6).connect((L6, type("I", (), {"__index__": lambda s: 443})()))
+socket.socket(type=UDP).sendto(b"x", (L, type("I", (), {"__index__": lambda s: 80})()))
+socket.socket(type=UDP).sendmsg([b"x"], [], 0, (L, type("I", (), {"__index__": lambda s: 80})()))
+socket.socket().connect(("127.0.0.1", type("I", (), {"__index__": lambda s: 1})()))
+"""
+    assert tries(code, tmp_path) == [
+        "connect 192.0.2.1 80",
+        "connect 2001:db8::1 443",
+        "connect 192.0.2.1 80",
+        "connect 192.0.2.1 80",
+        "ConnectionRefusedError",
+    ]
+
+
+def test_types_that_say_one_thing_to_python_and_another_to_c_hide_nothing(tmp_path: Path) -> None:
+    code = """
+socket.socket().connect(type("T", (tuple,), {"__getitem__": lambda s, i: ("127.0.0.1", 80)[i], "__iter__": lambda s: iter(("127.0.0.1", 80))})((L, 80)))
+socket.getaddrinfo(type("S", (str,), {"lower": lambda s: "localhost", "isascii": lambda s: True, "__str__": lambda s: "localhost"})("evil.example.com"), 80)
+type("S", (socket.socket,), {"family": 1})(socket.AF_INET).connect((L, 80))
+"""
+    assert tries(code, tmp_path) == ["connect 192.0.2.1 80", "dns evil.example.com 80", "connect 192.0.2.1 80"]
+
+
+def test_raw_and_packet_sockets_are_refused_and_plain_ones_are_not(tmp_path: Path) -> None:
+    code = """
+_socket.socket(-1, socket.SOCK_RAW, 255)
+socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)
+socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
+socket.socket(socket.AF_VSOCK)
+socket.socket(fileno=socket.socket().detach())
+socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)
+socket.socketpair()
+"""
+    refused = "connect (raw socket) None"
+    family = "connect (address family) None"
+    assert tries(code, tmp_path) == [refused, refused, family, family, "passed", "passed", "passed"]
+
+
+def test_a_resolver_of_ones_own_is_refused_unless_its_server_is_allowlisted(tmp_path: Path) -> None:
+    code = """
+socket.socket(type=UDP).sendto(b"query", ("127.0.0.53", 53))
+socket.socket(type=UDP).connect(("10.0.0.8", 53))
+socket.socket().connect(("10.0.0.8", 853))
+socket.socket(type=UDP).connect(("10.0.0.9", 53))
+"""
+    *refused, allowlisted = tries(code, tmp_path)
+    assert refused == ["connect 127.0.0.53 53", "connect 10.0.0.8 53", "connect 10.0.0.8 853"]
+    assert not allowlisted.startswith("connect"), "it passes, or this machine has no route there"
+
+
+def test_a_body_that_looks_like_a_request_is_a_body_and_the_target_behind_a_proxy_is_judged(tmp_path: Path) -> None:
+    code = f"""
+{TRY}
+import http.client, threading, urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    do_GET = do_POST
+    def log_message(self, *_): pass
+server = HTTPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+port = server.server_port
+def post(body):
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection.request("POST", "/", body=body)
+    return connection.getresponse().read()
+def through(act):
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    return act(connection)
+told = [
+    tried(lambda: post("Visit https://evil.example.com/ now")),
+    tried(lambda: post(b"GET http://evil.example.com/ HTTP/1.1 200 12\\n")),
+    tried(lambda: urllib.request.urlopen(f"http://127.0.0.1:{{port}}/", data=b"alert https://evil.example.com/").read()),
+    tried(lambda: through(lambda c: c.request("GET", "http://evil.example.com/x"))),
+    tried(lambda: through(lambda c: c.request("M-SEARCH", "ftp://evil.example.com/x"))),
+    tried(lambda: through(lambda c: c.set_tunnel("evil.example.com", 443))),
+    tried(lambda: through(lambda c: c.set_tunnel("2001:db8::1", 443))),
+    tried(lambda: through(lambda c: c.request("CONNECT", "evil.example.com:443"))),
+    tried(lambda: through(lambda c: c.request("POST", f"http://127.0.0.1:{{port}}/inside", body=b""))),
+]
+print(json.dumps(told))
+"""
+    assert json.loads(run(code, tmp_path)) == [
+        "passed", "passed", "passed", "proxy evil.example.com 80", "proxy (malformed) None", "proxy evil.example.com 443", "proxy 2001:db8::1 443",
+        "proxy evil.example.com 443", "passed",
+    ]  # fmt: skip
+
+
+def test_clients_that_hide_their_target_behind_a_proxy_are_judged_by_the_target(tmp_path: Path) -> None:
+    code = f"""
+{TRY}
+import asyncio, httpx, aiohttp
+proxy = "http://127.0.0.1:9"
+async def by_httpx():
+    async with httpx.AsyncClient(proxy=proxy) as client:
+        await client.get("https://evil.example.com/")
+async def by_aiohttp():
+    async with aiohttp.ClientSession() as client:
+        await client.get("https://evil.example.com/", proxy=proxy)
+print(json.dumps([
+    tried(lambda: httpx.Client(proxy=proxy).get("http://evil.example.com/")),
+    tried(lambda: httpx.Client(proxy=proxy).get("https://evil.example.com/")),
+    tried(lambda: asyncio.run(by_httpx())),
+    tried(lambda: asyncio.run(by_aiohttp())),
+    tried(lambda: httpx.Client(proxy=proxy).get("https://inside.corp/")),
+]))
+"""
+    assert json.loads(run(code, tmp_path)) == [
+        "http evil.example.com 80", "http evil.example.com 443", "http evil.example.com 443", "http evil.example.com 443", "ConnectError",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_python_children_of_multiprocessing_are_guarded(method: str, tmp_path: Path) -> None:
+    (tmp_path / "dials.py").write_text(
+        "import socket\n"
+        "def dial(host):\n"
+        "    try:\n"
+        "        socket.create_connection((host, 80), 1)\n"
+        "    except Exception as error:\n"
+        "        return type(error).__name__\n"
+        "    return 'passed'\n",
+        encoding="utf-8",
+    )
+    code = f"""
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+if __name__ == "__main__":
+    guard.install(EgressPolicy.from_text("1", "intel.example.com"), folder)
+    import dials
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context({method!r})) as pool:
+        told = list(pool.map(dials.dial, ["192.0.2.1", "evil.example.com"]))
+    from airgap.spool import waiting_segments
+    hosts = sorted(record.key[0] for waiting in waiting_segments(folder) for record in waiting.read().records)
+    print(json.dumps([told, hosts]))
+"""
+    assert json.loads(run(code, tmp_path, PYTHONPATH=str(tmp_path))) == [["AirgapBlocked"] * 2, ["192.0.2.1", "evil.example.com"]]
+
+
+def test_a_reloaded_socket_module_is_wrapped_again(tmp_path: Path) -> None:
+    code = f"""
+{TRY}
+import importlib
+importlib.reload(socket)
+print(tried(lambda: socket.socket().connect(("evil.example.com", 80))))
+"""
+    assert run(code, tmp_path) == "dns evil.example.com 80"
+
+
+def test_a_refusal_in_a_signal_handler_while_another_is_recorded_hangs_nothing_and_loses_nothing(tmp_path: Path) -> None:
+    code = f"""
+{TRY}
+import signal, time
+from airgap import events
+from airgap.spool import waiting_segments
+count = 0
+def dial(*_):
+    global count
+    try:
+        socket.socket().connect(("192.0.2.1", 80))
+    except AirgapBlocked:
+        count += 1
+signal.signal(signal.SIGALRM, dial)
+signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+until = time.monotonic() + 2
+while time.monotonic() < until:
+    dial()
+signal.setitimer(signal.ITIMER_REAL, 0)
+events.recorder().spool.seal()
+print(count == sum(record.count for waiting in waiting_segments(folder) for record in waiting.read().records), count > 100)
+"""
+    assert run(code, tmp_path) == "True True"
+
+
+def test_a_refusal_while_one_is_being_logged_is_counted(tmp_path: Path) -> None:
+    code = f"""
+import logging
+class Dials(logging.Handler):
+    def emit(self, record):
+        try:
+            socket.socket().connect(("192.0.2.9", 80))
+        except AirgapBlocked:
+            pass
+logging.getLogger("airgap").addHandler(Dials())
+{TRY}
+import structlog
+structlog.configure(logger_factory=structlog.stdlib.LoggerFactory(), wrapper_class=structlog.stdlib.BoundLogger)
+tried(lambda: socket.socket().connect(("192.0.2.1", 80)))
+from airgap import events
+from airgap.spool import waiting_segments
+events.recorder().spool.seal()
+print(sorted(record.key[0] for waiting in waiting_segments(folder) for record in waiting.read().records))
+"""
+    assert run(code, tmp_path) == "['192.0.2.1', '192.0.2.9']"
+
+
+def test_a_port_that_no_port_is_harms_no_row(tmp_path: Path) -> None:
+    code = f"""
+{TRY}
+tried(lambda: socket.getaddrinfo("x.example.com", -1))
+tried(lambda: socket.getaddrinfo("x.example.com", 2**40))
+from airgap import events
+from airgap.spool import waiting_segments
+events.recorder().spool.seal()
+print([record.key[1] for waiting in waiting_segments(folder) for record in waiting.read().records])
+"""
+    assert run(code, tmp_path) == "[0]"
+
+
+def test_a_thread_that_a_package_started_is_named_by_the_package(tmp_path: Path) -> None:
+    package = tmp_path / "site-packages" / "telemetry_sdk"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("import socket\ndef send():\n    socket.create_connection(('evil.example.com', 443))\n", encoding="utf-8")
+    code = f"""
+{TRY}
+import threading, telemetry_sdk
+threading.excepthook = lambda args: None
+thread = threading.Thread(target=telemetry_sdk.send)
+thread.start()
+thread.join()
+from airgap import events
+from airgap.spool import waiting_segments
+events.recorder().spool.seal()
+print([record.key[7] for waiting in waiting_segments(folder) for record in waiting.read().records])
+"""
+    assert run(code, tmp_path, PYTHONPATH=str(package.parent)) == "['telemetry_sdk']"
+
+
+def test_a_weaker_policy_put_in_later_is_told(tmp_path: Path) -> None:
+    code = """
+guard.install(EgressPolicy.from_text("1", ""), folder)
+told = []
+guard.events.log = type("Log", (), {"warning": staticmethod(lambda event, **parts: told.append((event, parts["mode"])))})
+guard.install(EgressPolicy.from_text("1", ""), folder)
+guard.install(EgressPolicy.from_text("1", ""), folder, mode="report")
+print(told)
+"""
+    assert run(code, tmp_path) == "[('airgap.guard_replaced', 'report')]"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["curl", "-s", "http://x/"], "curl"),
+        (["/usr/bin/env", "LANG=C", "wget", "x"], "wget"),
+        (["timeout", "1", "nc", "x", "1"], "nc"),
+        (["sh", "-c", "ssh -V"], "ssh"),
+        (["/bin/bash", "-ec", "cd /tmp && git fetch"], "git"),
+        (["sh", "-c", "x=$(dig +short evil)"], "dig"),
+        (["python3.11", "-m", "pip", "download", "x"], "python3.11"),
+        (["python", "-m", "celery", "-A", "aisoc_admin", "worker"], ""),
+        (["python", "-m", "gunicorn", "-c", "python:aisoc_admin.gunicorn_conf", "aisoc_admin.wsgi:application"], ""),
+        (["grep", "host", "/etc/hosts"], ""),
+        (["valkey-server", "valkey.conf"], ""),
+        (["sh", "-c", "echo curl"], ""),
+        (["sh"], ""),
+        ([], ""),
+        (["telnet"], "telnet"),
+    ],
+)
+def test_commands_that_send_are_known_behind_shells_and_wrappers(words: list[str], told: str) -> None:
+    assert network_command(words[0] if words else "", words) == told
+
+
+def test_variables_that_lead_elsewhere_are_taken_out_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "all_proxy", "HOSTALIASES", "LOCALDOMAIN", "RES_OPTIONS"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("NO_PROXY", "y")
+    monkeypatch.setenv("no_proxy", "y")
+    assert guard_module.scrub_proxies() == ["HOSTALIASES", "HTTPS_PROXY", "LOCALDOMAIN", "RES_OPTIONS", "all_proxy"]
+    assert not {"HTTPS_PROXY", "all_proxy", "HOSTALIASES"} & set(os.environ)
+    assert os.environ["NO_PROXY"] == "*"

@@ -12,7 +12,9 @@ import httpx
 import pytest
 from django.db.models import Sum
 
-from airgap import events
+from airgap import chain, events
+from airgap import spool as spool_module
+from airgap.active import deployment_key
 from airgap.drain import drain, drain_quietly, hand_over
 from airgap.models import EgressEvent
 from airgap.policy import EgressPolicy, Rule
@@ -176,11 +178,14 @@ def test_planted_and_damaged_files_hold_up_nothing(spool_dir: Path) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_segment_that_the_database_does_not_take_is_set_aside_and_the_rest_goes_on(spool_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_that_the_database_does_not_take_is_left_out_and_told_and_the_rest_goes_on(
+    spool_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     from airgap import drain as drain_module
 
     first, second = Spool(spool_dir, service="a"), Spool(spool_dir, service="b")
     attempt(first, "bad.example")
+    attempt(first, "beside.example")
     first.seal()
     attempt(second, "good.example")
     second.seal()
@@ -190,13 +195,30 @@ def test_a_segment_that_the_database_does_not_take_is_set_aside_and_the_rest_goe
         made = real(segment)  # type: ignore[arg-type]
         for row in made:
             if row.host == "bad.example":
-                row.count = None
+                row.port = -1
         return made
 
     monkeypatch.setattr(drain_module, "_rows", rows)
-    assert drain() == 1
-    assert [row.host for row in EgressEvent.objects.all()] == ["good.example"]
-    assert len(list(spool_dir.glob("*.damaged"))) == 1
+    assert drain() == 2
+    assert sorted(row.host for row in EgressEvent.objects.all()) == ["beside.example", "good.example"]
+    assert list(spool_dir.iterdir()) == []
+    (told,) = [record.msg for record in caplog.records if record.levelname == "ERROR"]
+    assert (told["event"], told["rows"]) == ("airgap.spool_damaged", 1)
+    assert list(chain.verify({deployment_key().fingerprint: deployment_key().public})) == []
+
+
+def test_damaged_files_neither_pile_up_nor_stop_the_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_module, "MAX_DAMAGED", 3)
+    monkeypatch.setattr(spool_module, "MAX_FILES", 3)
+    for number in range(6):
+        (tmp_path / f"{number}.sealed").write_bytes(b"rubbish")
+        for waiting in spool_module.waiting_segments(tmp_path):
+            waiting.set_aside()
+            os.utime(waiting.path.with_suffix(".damaged"), (number, number))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3.damaged", "4.damaged", "5.damaged"]
+    spool = Spool(tmp_path, service="api")
+    attempt(spool)
+    assert spool.overflowed == 0
 
 
 @pytest.mark.django_db(transaction=True)
