@@ -31,7 +31,7 @@ AIRGAP_GUARD_NOT_ENFORCING: Final = "airgap.guard_not_enforcing"
 AIRGAP_GUARD_REPLACED: Final = "airgap.guard_replaced"
 AIRGAP_PROXY_ENV_IGNORED: Final = "airgap.proxy_env_ignored"
 AIRGAP_UNGUARDED_CLIENT: Final = "airgap.unguarded_client"
-AIRGAP_SETTING_REFUSED: Final = "airgap.setting_refused"
+AIRGAP_SETTINGS_REFUSED: Final = "airgap.settings_refused"
 AIRGAP_SPOOL_DAMAGED: Final = "airgap.spool_damaged"
 AIRGAP_SPOOL_OVERFLOW: Final = "airgap.spool_overflow"
 

@@ -82,18 +82,21 @@ class Guard:
         }
 
     # ── The questions ────────────────────────────────────────────────────────────────────────────────────────────────
-    def judge_address(self, address: str, port: int | None) -> Decision:
-        """May this literal be dialled? A public one only when an allowlisted name resolved to it, or an entry covers it."""
-        decision = self.policy.decide_host(address, port)
+    def judge_address(self, address: str, port: int | None) -> tuple[Decision, str]:
+        """May this literal be dialled? A public one only when an allowlisted name resolved to it, or an entry covers it.
+
+        The second is the host that the decision is about: the address, or the name that answered with it.
+        """
+        decision, about = self.policy.decide_host(address, port), address
         if decision.allowed or decision.rule is Rule.MALFORMED:
-            return decision
+            return decision, about
         for name in self.answers.names_of(canonical(address)):
             by_name = self.policy.decide_answer(name, address, port or 0)
             if by_name.allowed:
-                return by_name
-            if by_name.rule is Rule.PRIVATE_NAME_PUBLIC_ANSWER:
-                decision = by_name  # says more than "public"; a name that grants would have come first
-        return decision
+                return by_name, name
+            if by_name.rule is Rule.PRIVATE_NAME_PUBLIC_ANSWER and about == address:
+                decision, about = by_name, name  # says more than "public"; the latest name, as a name that grants would have come first
+        return decision, about
 
     def remember(self, name: str, addresses: set[str]) -> None:
         """`name`, which was judged, resolved to these."""
@@ -145,9 +148,9 @@ class Guard:
         name = text_of(host)
         if name in (None, "", "0.0.0.0", "::", socket.gethostname()):  # noqa: S104 - compared, not bound
             return
-        decision = self.judge_address(name, None) if is_literal(name) else self.policy.decide_host(name, None)
+        decision, about = self.judge_address(name, None) if is_literal(name) else (self.policy.decide_host(name, None), name)
         if not decision.allowed:
-            self.refuse(decision, name, None, Layer.DNS)
+            self.refuse(decision, about, None, Layer.DNS)
 
     def _on_getnameinfo(self, sockaddr: Any, *_: Any) -> None:
         if isinstance(sockaddr, tuple) and (parts := tuple.__getitem__(sockaddr, slice(None))):
@@ -169,7 +172,7 @@ class Guard:
         if len(found) == 4 and found[3] and host.lower().startswith("fe80:") and "%" not in host:
             host = f"{host}%{found[3]}"
         if is_literal(host):
-            decision = self.judge_address(host, port)
+            decision, host = self.judge_address(host, port)
         else:  # the C method was called past the wrapper: it has looked the name up by itself
             decision = self.policy.decide_host(host, port)
             if decision.allowed:
@@ -269,6 +272,7 @@ def install(policy: EgressPolicy, spool_dir: Path, *, mode: str = ENFORCE, servi
     guard_wrappers.wrap_lookups(guard)
     guard_wrappers.wrap_sockets()
     guard_wrappers.wrap_http(guard)
+    guard_wrappers.wrap_event_loops(guard)
     guard_wrappers.wrap_children(guard, spool_dir, service)
     sys.addaudithook(_hook_of(guard))
     if not guard.selftest():

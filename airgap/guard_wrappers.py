@@ -150,6 +150,21 @@ def _judge_aiohttp(guard: "Guard", aiohttp: Any) -> None:
     aiohttp.ClientRequest.__init__ = init
 
 
+def wrap_event_loops(guard: "Guard") -> None:
+    """Judge a look-up where the loop is asked for it: the thread that makes it later does not know who asked."""
+
+    def wrap(module: Any) -> None:
+        real = module.BaseEventLoop.getaddrinfo
+
+        async def getaddrinfo(self: Any, host: Any, port: Any, **kwargs: Any) -> Any:
+            guard.checks["socket.getaddrinfo"](host, port)
+            return await real(self, host, port, **kwargs)
+
+        module.BaseEventLoop.getaddrinfo = getaddrinfo
+
+    _when_loaded("asyncio.base_events", wrap)
+
+
 def _when_loaded(name: str, act: Callable[[Any], None]) -> None:
     """Call act(module) now if the module is there, and each time it is loaded from now on (importlib.reload loses what was wrapped)."""
     if name in sys.modules:

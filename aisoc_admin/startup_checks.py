@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core import checks
 
 from airgap import events
-from airgap.events import AIRGAP_GUARD_NOT_ENFORCING, AIRGAP_SETTING_REFUSED
+from airgap.events import AIRGAP_GUARD_NOT_ENFORCING, AIRGAP_SETTINGS_REFUSED
 from airgap.hosts import Malformed, Url
 from airgap.policy import Decision, EgressPolicy
 from aisoc_admin.env import Environment
@@ -101,14 +101,10 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[ch
 
 def tell_warnings() -> None:
     """The same in the log, at the start of a process that runs no system checks."""
-    for refused in refused_settings(settings.ENV):
+    if refused := list(refused_settings(settings.ENV)):
         events.log.warning(
-            AIRGAP_SETTING_REFUSED,
-            variable=refused.variable,
-            host=refused.host,
-            port=refused.port,
-            rule=refused.decision.rule.value,
-            reason=refused.decision.reason,
+            AIRGAP_SETTINGS_REFUSED,
+            settings=[{"variable": one.variable, "host": one.host, "port": one.port, "rule": one.decision.rule.value} for one in refused],
         )
     if settings.AIRGAP_POLICY.enabled and settings.AIRGAP_GUARD in GUARD_SENTENCES:
         events.log.warning(AIRGAP_GUARD_NOT_ENFORCING, mode=settings.AIRGAP_GUARD, reason=GUARD_SENTENCES[settings.AIRGAP_GUARD])

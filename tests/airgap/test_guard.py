@@ -134,12 +134,13 @@ print("ok")
 # ── The judgements, without a hook ───────────────────────────────────────────────────────────────────────────────────
 def test_a_public_address_is_dialled_only_for_an_allowlisted_name_that_answered_it() -> None:
     made = Guard(EgressPolicy.from_text("1", "intel.example.com:443"), "enforce")
-    assert not made.judge_address("93.184.216.34", 443).allowed
+    assert not made.judge_address("93.184.216.34", 443)[0].allowed
     made.remember("intel.example.com", {"93.184.216.34"})
-    assert made.judge_address("93.184.216.34", 443).allowed
-    assert not made.judge_address("93.184.216.34", 80).allowed, "the entry's port holds at connect"
+    assert made.judge_address("93.184.216.34", 443)[0].allowed
+    assert not made.judge_address("93.184.216.34", 80)[0].allowed, "the entry's port holds at connect"
     made.remember("x.internal", {"93.184.216.35"})
-    assert made.judge_address("93.184.216.35", 443).rule is Rule.PRIVATE_NAME_PUBLIC_ANSWER
+    decision, about = made.judge_address("93.184.216.35", 443)
+    assert (decision.rule, about) == (Rule.PRIVATE_NAME_PUBLIC_ANSWER, "x.internal")
 
 
 def test_internal_names_neither_outvote_nor_crowd_out_an_allowlisted_one_of_the_same_address() -> None:
@@ -147,7 +148,7 @@ def test_internal_names_neither_outvote_nor_crowd_out_an_allowlisted_one_of_the_
     made.remember("intel.example.com", {"93.184.216.34"})
     for number in range(3 * MAX_NAMES):
         made.remember(f"x{number}.internal", {"93.184.216.34"})
-    assert made.judge_address("93.184.216.34", 443).allowed
+    assert made.judge_address("93.184.216.34", 443)[0].allowed
 
 
 def test_the_memory_of_answers_is_bounded_and_forgets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ Must be started by `unshare -rnm`. Runs COMMAND and prints one JSON object:
 import json
 import os
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -16,9 +17,12 @@ import sys
 import tempfile
 import threading
 
+from aisoc_admin.lifeline import die_with_parent, tied_to_this_process
+
 RESOLVER = "127.0.0.53"
 PUBLIC4, PUBLIC6 = "93.184.216.34", "2606:2800:220:1::34"
-PORTS = (25, 80, 443, 587, 853, 6379)
+PUBLIC4S = tuple(f"93.184.216.{number}" for number in range(34, 84))  # one for each client that dials an address, to tell them apart
+PORTS = (25, 80, 443, 587, 853, 3128, 6379)
 UDP_PORTS = (53, 80, 443)
 
 
@@ -30,11 +34,11 @@ class Lab:
     def up(self) -> None:
         for command in (
             "ip link set lo up",
-            f"ip addr add {PUBLIC4}/32 dev lo",
+            f"ip addr add {PUBLIC4}/24 dev lo",
             f"ip -6 addr add {PUBLIC6}/128 dev lo nodad",
         ):
             subprocess.run(command.split(), check=True)
-        folder = tempfile.mkdtemp(prefix="lab-")
+        folder = tempfile.mkdtemp(prefix="lab-", dir=os.environ["HOME"])
         for name, content in (
             ("resolv.conf", f"nameserver {RESOLVER}\noptions timeout:1 attempts:1\n"),
             ("nsswitch.conf", "hosts: files dns\n"),
@@ -48,7 +52,7 @@ class Lab:
         dns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         dns.bind((RESOLVER, 53))
         tcp, udp = [], []
-        for family, address in ((socket.AF_INET, PUBLIC4), (socket.AF_INET6, PUBLIC6)):
+        for family, address in (*((socket.AF_INET, address) for address in PUBLIC4S), (socket.AF_INET6, PUBLIC6)):
             for port in PORTS:
                 listener = socket.socket(family, socket.SOCK_STREAM)
                 listener.bind((address, port))
@@ -61,12 +65,13 @@ class Lab:
         threading.Thread(target=self._serve, args=(dns, tcp, udp), daemon=True).start()
 
     def _serve(self, dns: socket.socket, tcp: list[socket.socket], udp: list[socket.socket]) -> None:
+        listeners = set(tcp)
         while True:
             for ready in select.select([dns, *tcp, *udp], [], [])[0]:
                 if ready is dns:
                     message, client = dns.recvfrom(4096)
                     dns.sendto(self._answer(message), client)
-                elif ready in tcp:
+                elif ready in listeners:
                     connection, _ = ready.accept()
                     self.packets.append("tcp {}:{}".format(*ready.getsockname()[:2]))
                     connection.close()
@@ -88,6 +93,7 @@ class Lab:
 
 
 def main() -> None:
+    die_with_parent(signal.SIGKILL)
     lab = Lab()
     lab.up()
     # The canary: the lab sees a look-up and a connection of its own before it is believed.
@@ -103,7 +109,7 @@ def main() -> None:
         raise SystemExit(f"the lab sees nothing: {lab.queries} {lab.packets}")
     lab.queries.clear()
     lab.packets.clear()
-    done = subprocess.run(sys.argv[1:], capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(sys.argv[1:], capture_output=True, text=True, timeout=140, check=False, preexec_fn=tied_to_this_process(signal.SIGKILL))
     threading.Event().wait(0.3)
     print(
         json.dumps({"status": done.returncode, "output": done.stdout, "errors": done.stderr[-4000:], "queries": lab.queries, "packets": lab.packets})

@@ -1,22 +1,35 @@
-"""Under the guard no client leaves: no DNS query, no packet, seen from outside the process. Without it, the same clients do."""
+"""Under air gap no client leaves any process of the product: no DNS query, no packet, seen from outside it; and the trail has each attempt.
+
+Without the air gap, the same clients leave the same processes.
+"""
 
 import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.egress.clients import AS_MAPPED, AS_NUMBER, FORK, PRIVATE_LOOK, Attempt
+from tests.egress.lab import PUBLIC4
 
 NAMESPACE = ["unshare", "-rnm"]
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(170)]
 REQUIRED = os.environ.get("AISOC_TEST_REQUIRE", "").split(",")
+SERVICES = {"web": "api", "worker": "threatintel", "command": "api"}  # the processes of the product, and what the trail calls each
+PLACES = (*SERVICES, "bare")
+# The event loop looks names up in a thread of its own, where the frames of who asked are not to be had.
+LOOKED_UP_BY_THE_LOOP = {"httpx async", "aiohttp", "openai async", "redis async", "asyncio stream", "asyncio sock_connect", "asyncio datagram"}
 
 
-def in_lab(folder: Path, *command: str, **variables: str) -> dict[str, Any]:
+def in_lab(folder: Path, module: str, **variables: str) -> dict[str, Any]:
+    """What the lab saw of `python -m module`, with the JSON that it printed last."""
     try:
         usable = subprocess.run([*NAMESPACE, "ip", "link", "set", "lo", "up"], capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
@@ -26,8 +39,9 @@ def in_lab(folder: Path, *command: str, **variables: str) -> dict[str, Any]:
             pytest.fail("AISOC_TEST_REQUIRE names netns, but `unshare -rnm ip link set lo up` does not work here.")
         pytest.skip("Network namespaces (unshare -rnm, ip) are not to be had here.")
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", "AISOC_DATA_DIR": str(folder / "var"), **variables}
+    python = (sys.executable, "-W", "ignore", "-m")
     done = subprocess.run(
-        [*NAMESPACE, sys.executable, "-W", "ignore", "-m", "tests.egress.lab", *command],
+        [*NAMESPACE, *python, "tests.egress.lab", *python, module],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -36,50 +50,101 @@ def in_lab(folder: Path, *command: str, **variables: str) -> dict[str, Any]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    seen = json.loads(done.stdout)
+    assert seen["status"] == 0, seen["errors"]
+    return {**seen, **json.loads(seen["output"].splitlines()[-1])}
 
 
-def outcomes(result: dict[str, Any]) -> dict[str, str]:
-    lines = [json.loads(line) for line in result["output"].splitlines() if line.startswith("{")]
-    return {line["client"]: line["outcome"] for line in lines}
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The table of clients tried in each place, what arrived, and what the trail has."""
+
+    attempts: dict[str, list[Attempt]]
+    trail: list[dict[str, Any]]
+    queries: Counter[str]
+    packets: Counter[str]  # "tcp 93.184.216.34:443"
+    started: dict[str, int]
+
+    @classmethod
+    def of(cls, seen: dict[str, Any]) -> "Run":
+        attempts = {place: [Attempt(**one) for one in seen["attempts"][place]] for place in PLACES}
+        return cls(attempts, seen["trail"], Counter(name.lower() for name in seen["queries"]), Counter(seen["packets"]), seen["started"])
+
+    def rows(self, attempt: Attempt) -> list[dict[str, Any]]:
+        return [row for row in self.trail if (row["process"], row["host"]) == (attempt.process, attempt.host)]
+
+    def arrivals(self, attempt: Attempt) -> int:
+        """Queries for the host of the attempt, and packets to it."""
+        host = {f"::ffff:{AS_MAPPED}": AS_MAPPED, str(int(ip_address(AS_NUMBER))): AS_NUMBER}.get(attempt.host, attempt.host)
+        sent = sum(count for packet, count in self.packets.items() if packet.split(" ")[1].rpartition(":")[0] == host)
+        try:
+            return sent + self.queries[ip_address(host).reverse_pointer]
+        except ValueError:
+            return sent + self.queries[host]
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return in_lab(tmp_path_factory.mktemp("on"), sys.executable, "-W", "ignore", "-m", "tests.egress.clients")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run.of(in_lab(tmp_path_factory.mktemp("on"), "tests.egress.everywhere", AISOC_AIRGAPPED="1"))
 
 
 @pytest.fixture(scope="module")
-def unguarded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return in_lab(tmp_path_factory.mktemp("off"), sys.executable, "-W", "ignore", "-m", "tests.egress.clients", "--off")
+def unguarded(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run.of(in_lab(tmp_path_factory.mktemp("off"), "tests.egress.everywhere", AISOC_AIRGAPPED="0"))
 
 
-def test_every_client_is_blocked(guarded: dict[str, Any]) -> None:
-    found = outcomes(guarded)
-    assert len(found) >= 40, guarded
-    assert {name: outcome for name, outcome in found.items() if outcome not in ("blocked", "absent")} == {}
+@pytest.mark.parametrize("place", PLACES)
+def test_every_client_is_blocked(guarded: Run, place: str) -> None:
+    assert len(guarded.attempts[place]) >= 60
+    assert [one for one in guarded.attempts[place] if one.outcome != "blocked"] == []
 
 
-def test_no_query_and_no_packet_arrived(guarded: dict[str, Any]) -> None:
+def test_no_query_and_no_packet_arrived(guarded: Run) -> None:
     """But one: a name that looks internal may be asked of the resolver; its public answer is what is refused."""
-    assert set(guarded["queries"]) <= {"rebind.internal"}
-    assert guarded["packets"] == []
+    assert set(guarded.queries) <= {PRIVATE_LOOK}
+    assert not guarded.packets
 
 
-def test_without_the_guard_the_same_clients_leave(unguarded: dict[str, Any]) -> None:
-    """The negative control: were the lab blind, or the clients broken, the two tests above would prove nothing."""
-    assert unguarded["queries"].count("evil.example.com") >= 20
-    for sink in (
-        "tcp 93.184.216.34:443",
-        "tcp 93.184.216.34:80",
-        "tcp 2606:2800:220:1::34:443",
-        "udp 93.184.216.34:53",
-        "tcp 93.184.216.34:25",
-        "tcp 93.184.216.34:6379",
-    ):
-        assert sink in unguarded["packets"], sink
-    assert "blocked" not in outcomes(unguarded).values()
+@pytest.mark.parametrize("place", SERVICES)
+def test_each_attempt_is_in_the_trail_of_its_process(guarded: Run, place: str) -> None:
+    """Also those of a forked child, and of a command that has ended."""
+    assert [one for one in guarded.attempts[place] if not guarded.rows(one)] == []
+    assert {row["service"] for one in guarded.attempts[place] for row in guarded.rows(one)} == {SERVICES[place]}
 
 
-def test_no_client_is_absent(guarded: dict[str, Any]) -> None:
-    assert [name for name, outcome in outcomes(guarded).items() if outcome == "absent"] == []
+@pytest.mark.parametrize("place", SERVICES)
+def test_the_trail_names_the_module_that_called(guarded: Run, place: str) -> None:
+    strange = {one.client for one in guarded.attempts[place] if {row["caller"] for row in guarded.rows(one)} != {"tests.egress.clients"}}
+    assert strange <= LOOKED_UP_BY_THE_LOOP
+
+
+@pytest.mark.parametrize("place", SERVICES)
+def test_a_public_answer_to_a_private_name_is_in_the_trail_as_such(guarded: Run, place: str) -> None:
+    rebinding = next(one for one in guarded.attempts[place] if one.client == "private name, public answer")
+    assert [row["rule"] for row in guarded.rows(rebinding)] == ["private_name_public_answer"]
+    assert sum(row["count"] for row in guarded.rows(rebinding)) >= 2
+
+
+def test_the_clients_ran_in_a_gunicorn_worker_a_pool_child_and_a_command(guarded: Run) -> None:
+    """Told by the pids: gunicorn and Celery serve in children of what was started, a command in itself."""
+    at = {place: {int(one.process.rpartition(":")[2]) for one in guarded.attempts[place] if not one.client.startswith(FORK)} for place in PLACES}
+    assert at["command"] == {guarded.started["command"]}
+    assert all(len(at[place]) == 1 and guarded.started[place] not in at[place] for place in ("web", "worker"))
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_with_the_air_gap_off_every_client_leaves(unguarded: Run, place: str) -> None:
+    """The negative control: were the lab blind, or a client broken, the tests above would prove nothing.
+
+    An address is shared by the places, hence once a place; a name is asked under the place's own. A raw socket sends nothing here.
+    """
+    times = {one.client: 1 if place in one.host else len(PLACES) for one in unguarded.attempts[place]}
+    tried = [one for one in unguarded.attempts[place] if one.client != "raw socket"]
+    assert [one for one in tried if unguarded.arrivals(one) < times[one.client]] == []
+    assert {one.outcome for one in tried} <= {"leaked", "error"}
+
+
+def test_with_the_air_gap_off_the_private_name_leads_outside(unguarded: Run) -> None:
+    assert unguarded.queries[PRIVATE_LOOK] >= 2 * len(PLACES)
+    assert min(unguarded.packets[f"tcp {PUBLIC4}:{port}"] for port in (80, 443)) >= len(PLACES)
+    assert unguarded.trail == []
