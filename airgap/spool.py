@@ -107,6 +107,7 @@ class Spool:
         self._sequence: int = 0
         self._born: int = time.time_ns()
         self._overflow: dict[tuple[int, str, str], _Overflow] = {}
+        self._no_room_until: float = 0.0  # monotonic
         self._untold: int = 0
 
     def add(self, key: Key, reason: str, now: float) -> None:
@@ -137,6 +138,7 @@ class Spool:
         What is in memory alone is written first, as far as there is room.
         """
         with self._lock:
+            self._no_room_until = 0.0
             self._write_overflow()
             if self._fd >= 0 and not self._waiting():
                 self._seal()
@@ -212,7 +214,15 @@ class Spool:
         return slot
 
     def _open(self) -> bool:
-        """Start an empty segment; False when a bound is reached or the disk is full."""
+        """Start an empty segment; False when a bound is reached or the disk is full, which is looked at again after a second."""
+        if time.monotonic() < self._no_room_until:
+            return False
+        if self._start_segment():
+            return True
+        self._no_room_until = time.monotonic() + 1
+        return False
+
+    def _start_segment(self) -> bool:
         self._seal()
         draft: Path | None = None
         try:
