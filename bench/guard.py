@@ -30,7 +30,10 @@ def work() -> None:
     import django
 
     django.setup()
+    from wsgiref.util import setup_testing_defaults
+
     import httpx
+    from django.core.wsgi import get_wsgi_application
     from django.test import Client
 
     from tenants.accounts import issue_token
@@ -43,16 +46,25 @@ def work() -> None:
     def drf_list() -> None:
         assert len(browser.get("/api/v1/airgap/events?page_size=20", headers=header).json()["results"]) == 20
 
+    application = get_wsgi_application()
+
+    def trivial_view() -> None:
+        """A redirect, through every middleware; called as gunicorn calls it."""
+        environ: dict[str, Any] = {"PATH_INFO": "/favicon.ico"}
+        setup_testing_defaults(environ)
+        environ["HTTP_HOST"] = "localhost"
+        b"".join(application(environ, lambda *_: None))
+
     jobs: dict[str, Callable[[], Any]] = {
         "drf_list": drf_list,
-        "trivial_view": lambda: browser.get("/health"),
+        "trivial_view": trivial_view,
         "httpx_get": lambda: client.get(os.environ["BENCH_URL"]),
     }
     print("ready", flush=True)
     for line in sys.stdin:
         name, times = line.split()
         if name == "refusals":
-            print(json.dumps({"socket": refusals_by_socket(int(times)), "gate": refusals_by_gate(int(times))}), flush=True)
+            print(json.dumps(refusals(int(times))), flush=True)
             continue
         spans = []
         for _ in range(int(times)):
@@ -62,34 +74,30 @@ def work() -> None:
         print(statistics.median(spans) * 1e6, flush=True)
 
 
-def refusals_by_socket(times: int) -> float:
-    """A vendored client that looks a public name up."""
+def refusals(times: int) -> dict[str, float]:
+    """Microseconds of one: a look-up of a vendored client, the gate's transport, and a whole gated GET, most of which httpx takes to build it."""
     import socket
 
-    from airgap.transport import AirgapBlocked
-
-    began = time.perf_counter()
-    for _ in range(times):
-        try:
-            socket.getaddrinfo("api.openai.com", 443)
-        except AirgapBlocked:
-            continue
-        raise SystemExit("not refused")
-    return (time.perf_counter() - began) / times * 1e6
-
-
-def refusals_by_gate(times: int) -> float:
     from airgap.transport import AirgapBlocked, gated_client
 
     with gated_client(purpose="bench") as client:
-        began = time.perf_counter()
-        for _ in range(times):
-            try:
-                client.get("https://api.openai.com/v1/models")
-            except AirgapBlocked:
-                continue
-            raise SystemExit("not refused")
-        return (time.perf_counter() - began) / times * 1e6
+        request = client.build_request("GET", "https://api.openai.com/v1/models")
+        calls: dict[str, Callable[[], Any]] = {
+            "guard": lambda: socket.getaddrinfo("api.openai.com", 443),
+            "gate": lambda: client._transport.handle_request(request),
+            "whole_gated_get": lambda: client.get("https://api.openai.com/v1/models"),
+        }
+        found = {}
+        for name, call in calls.items():
+            began = time.perf_counter()
+            for _ in range(times):
+                try:
+                    call()
+                except AirgapBlocked:
+                    continue
+                raise SystemExit("not refused")
+            found[name] = (time.perf_counter() - began) / times * 1e6
+        return found
 
 
 def start(guard: str, folder: Path, url: str) -> "subprocess.Popen[str]":
@@ -150,15 +158,15 @@ def main() -> None:
                     "on_us": round(statistics.median(on for _off, on in pairs), 1),
                     "ratio": round(statistics.median(on / off for off, on in pairs), 3),
                 }
-            refusals = ask(processes["enforce"], f"refusals {REFUSALS}")
+            refused = ask(processes["enforce"], f"refusals {REFUSALS}")
         print(
             json.dumps(
                 {
                     **found,
-                    f"refusal_us_over_{REFUSALS}": {name: round(value, 1) for name, value in refusals.items()},
+                    f"refusal_us_over_{REFUSALS}": {name: round(value, 1) for name, value in refused.items()},
                     "claims": {
                         **{f"{name}.ratio <= {most}": found[name]["ratio"] <= most for name, most in CLAIMS.items()},
-                        "refusal < 100 us": max(refusals.values()) < 100,
+                        "a refusal of guard or gate < 100 us": max(refused["guard"], refused["gate"]) < 100,
                     },
                 },
                 indent=2,
