@@ -3,17 +3,20 @@
 The transaction holds the receipt, the chained rows and the totals, under the lock of the trail's head: drains follow one another.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 from django.conf import settings
-from django.db import DataError, Error, IntegrityError, transaction
+from django.db import DataError, Error, IntegrityError, connection, transaction
 
 from airgap import chain, clock, events, totals
 from airgap.active import deployment_key
 from airgap.models import DrainedSegment, EgressEvent
-from airgap.spool import Segment, waiting_segments
+from airgap.spool import Record, Segment, WaitingSegment, complete, locked
+
+TOGETHER = 16  # segments stored in one transaction: at most 8,192 rows
 
 log = structlog.stdlib.get_logger("airgap")
 
@@ -35,46 +38,72 @@ def drain(directory: Path | None = None) -> int:
 
 
 def _store_waiting(directory: Path) -> int:
-    """Each segment by itself: one that cannot be stored is set aside and told, and holds up none of the others."""
-    stored = 0
-    for waiting in waiting_segments(directory):
+    """Some segments at a time; when that does not work, each by itself: one that cannot be stored holds up none of the others."""
+    paths, stored = complete(directory), 0
+    for first in range(0, len(paths), TOGETHER):
+        batch = [segment for path in paths[first : first + TOGETHER] if (segment := locked(path)) is not None]
         try:
-            stored += _store(waiting.read())
-        except Exception as error:
-            if isinstance(error, Error) and not isinstance(error, DataError | IntegrityError):
-                raise  # the database is away, or not migrated: everything stays where it is
-            log.error(events.AIRGAP_SPOOL_DAMAGED, file=waiting.path.name, reason=f"{type(error).__name__}: {str(error)[:200]}")
-            waiting.set_aside()
-        else:
-            waiting.remove()
+            stored += _store_batch(batch)
+        finally:
+            for segment in batch:
+                segment.close()
     return stored
 
 
-def _store(segment: Segment) -> int:
-    """Whole, or, when the database does not take one of its rows, without the rows that it does not take."""
+def _store_batch(batch: list[WaitingSegment]) -> int:
     try:
-        return _store_rows(segment, _rows(segment))
-    except (DataError, IntegrityError) as error:
-        rows = [row for row in _rows(segment) if _is_taken(row)]
-        log.error(
-            events.AIRGAP_SPOOL_DAMAGED,
-            file=segment.name,
-            rows=len(segment.records) - len(rows),
-            reason=f"{type(error).__name__}: {str(error)[:200]}",
-        )
-        return _store_rows(segment, rows)
+        stored = _store([segment.read() for segment in batch]) if batch else 0
+    except Exception as error:
+        if _is_away(error):
+            raise  # everything stays where it is
+        return sum(_store_alone(segment) for segment in batch)
+    for segment in batch:
+        segment.remove()
+    return stored
 
 
-def _store_rows(segment: Segment, rows: list[EgressEvent]) -> int:
-    now = clock.now()
+def _is_away(error: Exception) -> bool:
+    """Whether the database is away, or not migrated: it has nothing against what it was given."""
+    return isinstance(error, Error) and not isinstance(error, DataError | IntegrityError)
+
+
+def _store_alone(waiting: WaitingSegment) -> int:
+    """One segment, without the rows that the database does not take; set aside when it cannot be read."""
     try:
-        with transaction.atomic():
-            DrainedSegment.objects.create(name=segment.name, drained_at=now)
-            append(rows, now)
-    except IntegrityError:
-        if not DrainedSegment.objects.filter(name=segment.name).exists():
+        segment = waiting.read()
+        try:
+            stored = _store([segment])
+        except (DataError, IntegrityError) as error:
+            # stored before, by a process that died before it could remove the file?
+            before = DrainedSegment.objects.filter(name=segment.name).exists()
+            stored = 0 if before else _store_what_is_taken(segment, error)
+    except Exception as error:
+        if _is_away(error):
             raise
-        return 0  # stored before, by a process that died before it could remove the file
+        _tell_damage(waiting.path.name, error)
+        waiting.set_aside()
+        return 0
+    waiting.remove()
+    return stored
+
+
+def _store_what_is_taken(segment: Segment, error: Exception) -> int:
+    taken = replace(segment, records=tuple(record for record in segment.records if _is_taken(segment, record)))
+    _tell_damage(segment.name, error, rows=len(segment.records) - len(taken.records))
+    return _store([taken])
+
+
+def _tell_damage(file: str, error: Exception, **parts: int) -> None:
+    log.error(events.AIRGAP_SPOOL_DAMAGED, file=file, reason=f"{type(error).__name__}: {str(error)[:200]}", **parts)
+
+
+def _store(segments: list[Segment]) -> int:
+    """In one transaction. Raises IntegrityError when one of them was stored before."""
+    now = clock.now()
+    rows = [row for segment in segments for row in _rows(segment)]
+    with transaction.atomic():
+        DrainedSegment.objects.bulk_create([DrainedSegment(name=segment.name, drained_at=now) for segment in segments])
+        append(rows, now)
     return sum(row.count for row in rows)
 
 
@@ -82,11 +111,11 @@ class _OnlyTrying(Exception):
     """Rolls a trial back."""
 
 
-def _is_taken(row: EgressEvent) -> bool:
+def _is_taken(segment: Segment, record: Record) -> bool:
     """Whether the database takes the row."""
     try:
         with transaction.atomic():
-            append([row], clock.now())
+            append(_rows(replace(segment, records=(record,))), clock.now())
             raise _OnlyTrying
     except _OnlyTrying:
         return True
@@ -97,8 +126,21 @@ def _is_taken(row: EgressEvent) -> bool:
 def append(rows: list[EgressEvent], now: datetime) -> None:
     """Put rows at the end of the trail: chained, stored, added to the totals. Within a transaction, which holds the trail's head."""
     chain.append(chain.locked_head(), rows, now, deployment_key())
-    EgressEvent.objects.bulk_create(rows)
+    _insert(rows)
     totals.add(rows)
+
+
+def _insert(rows: list[EgressEvent]) -> None:
+    """As bulk_create, in a tenth of its time: the ORM takes longer to write the statement than the database to run it."""
+    fields = EgressEvent._meta.concrete_fields
+    quote, adapt = connection.ops.quote_name, connection.ops.adapt_datetimefield_value
+    columns, places = ", ".join(quote(str(field.column)) for field in fields), ", ".join(["%s"] * len(fields))
+    names = [field.attname for field in fields]
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"INSERT INTO {quote(EgressEvent._meta.db_table)} ({columns}) VALUES ({places})",  # noqa: S608 - names of the model's own columns
+            [[adapt(value) if isinstance(value, datetime) else value for value in (getattr(row, name) for name in names)] for row in rows],
+        )
 
 
 def _rows(segment: Segment) -> list[EgressEvent]:

@@ -357,22 +357,36 @@ def waiting_segments(directory: Path) -> Iterator[WaitingSegment]:
 
     Segments of live writers are passed over, and so is what this user may not read or what is no file; backlog() counts it.
     """
-    for path in sorted([*directory.glob("*.sealed"), *directory.glob("*.seg")]):
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:  # drained or sealed meanwhile, or not ours to read
-            continue
-        segment = WaitingSegment(path, fd)
-        try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                continue
+    for path in complete(directory):
+        segment = locked(path)
+        if segment is not None:
+            try:
+                yield segment
+            finally:
+                segment.close()
+
+
+def complete(directory: Path) -> list[Path]:
+    """Files that may be complete segments."""
+    return sorted([*directory.glob("*.sealed"), *directory.glob("*.seg")])
+
+
+def locked(path: Path) -> WaitingSegment | None:
+    """The segment, locked until it is closed, when it is one and nobody else has it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:  # drained or sealed meanwhile, or not ours to read
+        return None
+    segment = WaitingSegment(path, fd)
+    try:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.exists():  # not drained between open and lock
-                yield segment
-        except BlockingIOError:  # its writer lives, or another process drains it
-            continue
-        finally:
-            segment.close()
+                return segment
+    except BlockingIOError:  # its writer lives, or another process drains it
+        pass
+    segment.close()
+    return None
 
 
 def unreadable(directory: Path) -> int:

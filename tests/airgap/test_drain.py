@@ -76,7 +76,7 @@ def test_a_drainer_that_dies_before_it_removes_the_file_counts_nothing_twice(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(drain_module.waiting_segments.__globals__["WaitingSegment"], "remove", die)
+        patch.setattr(drain_module.WaitingSegment, "remove", die)
         with pytest.raises(KeyboardInterrupt):
             drain()
     assert (total(), len(list(spool_dir.glob("*.sealed")))) == (4, 1)
@@ -87,7 +87,7 @@ def test_a_drainer_that_dies_before_it_removes_the_file_counts_nothing_twice(
 def test_a_drainer_that_dies_inside_the_transaction_loses_nothing(refuse: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(4)
     with monkeypatch.context() as patch:
-        patch.setattr(EgressEvent.objects, "bulk_create", lambda *_args, **_kwargs: (_ for _ in ()).throw(DatabaseError("gone")))
+        patch.setattr(drain_module, "_insert", lambda *_args, **_kwargs: (_ for _ in ()).throw(DatabaseError("gone")))
         assert "away" in drain_quietly()
     assert (total(), DrainedSegment.objects.count()) == (0, 0)
     assert drain() == 4
@@ -126,7 +126,7 @@ def test_a_refusal_stands_and_is_kept_while_the_database_is_away(
         raise DatabaseError("the server closed the connection")
 
     with monkeypatch.context() as patch:
-        patch.setattr(DrainedSegment.objects, "create", away)
+        patch.setattr(DrainedSegment.objects, "bulk_create", away)
         for _ in range(40):
             refuse(2)
             assert drain_quietly()

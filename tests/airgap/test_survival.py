@@ -91,7 +91,7 @@ def test_a_database_that_is_away_for_a_minute_costs_nothing(spool_dir: Path, mon
         raise OperationalError("server closed the connection unexpectedly")
 
     with monkeypatch.context() as patch:
-        patch.setattr(DrainedSegment.objects, "create", away)
+        patch.setattr(DrainedSegment.objects, "bulk_create", away)
         for _ in range(30):
             for number in range(50):
                 events.record(events.Refusal(f"h{number}.example.com", 443, Rule.PUBLIC, "why", events.Layer.DNS))
