@@ -11,6 +11,7 @@ from airgap.models import EgressEvent, EgressTotal
 from airgap.spool import OTHER
 
 MAX_TARGETS: Final = 200  # totals an hour or day before further hosts are counted as OTHER
+_SPANS: Final = tuple(EgressTotal.Span.values)
 FIELDS: Final = ("host", "port", "rule", "layer", "service", "node", "purpose", "tenant", "caller")
 
 
@@ -39,7 +40,7 @@ def add(rows: Iterable[EgressEvent]) -> None:
     sums: dict[tuple[str, datetime], dict[tuple[str | int, ...], _Sum]] = {}
     for row in rows:
         fields = (row.host, row.port, row.rule, row.layer, row.service, node_of(row.process), row.purpose, row.tenant, row.caller)
-        for span in EgressTotal.Span.values:
+        for span in _SPANS:
             targets = sums.setdefault((span, start_of(span, row.minute)), {})
             _merge(targets, fields, row.count, row.first_seen, row.last_seen)
     for (span, start), targets in sums.items():

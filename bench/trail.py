@@ -63,7 +63,7 @@ def drain() -> None:
         spool._born += number  # so many processes
         for minute in range(40):
             for host in range(390):
-                for _ in range(5):
+                for _ in range(6):
                     if spooled < ATTEMPTS:
                         spool.add((f"h{host}.example.com", 443, "/v1", "public", "http", "guard", "", "vendor.sdk"), "why", began + 60 * minute)
                         spooled += 1
