@@ -67,7 +67,8 @@ def drain() -> None:
                     if spooled < ATTEMPTS:
                         spool.add((f"h{host}.example.com", 443, "/v1", "public", "http", "guard", "", "vendor.sdk"), "why", began + 60 * minute)
                         spooled += 1
-        spool_module.fcntl.flock(spool._fd, spool_module.fcntl.LOCK_UN)  # as if its process had died
+        if spool._fd >= 0:
+            spool_module.fcntl.flock(spool._fd, spool_module.fcntl.LOCK_UN)  # as if its process had died
         spooled -= spool.overflowed
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
     stored = drain()
