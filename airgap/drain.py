@@ -134,13 +134,17 @@ def _insert(rows: list[EgressEvent]) -> None:
     """As bulk_create, in a tenth of its time: the ORM takes longer to write the statement than the database to run it."""
     fields = EgressEvent._meta.concrete_fields
     quote, adapt = connection.ops.quote_name, connection.ops.adapt_datetimefield_value
-    columns, places = ", ".join(quote(str(field.column)) for field in fields), ", ".join(["%s"] * len(fields))
+    table, columns = quote(EgressEvent._meta.db_table), ", ".join(quote(str(field.column)) for field in fields)
     names = [field.attname for field in fields]
+    values = ([adapt(value) if isinstance(value, datetime) else value for value in (getattr(row, name) for name in names)] for row in rows)
     with connection.cursor() as cursor:
-        cursor.executemany(
-            f"INSERT INTO {quote(EgressEvent._meta.db_table)} ({columns}) VALUES ({places})",  # noqa: S608 - names of the model's own columns
-            [[adapt(value) if isinstance(value, datetime) else value for value in (getattr(row, name) for name in names)] for row in rows],
-        )
+        if connection.vendor == "postgresql":
+            with connection.wrap_database_errors, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+                for line in values:
+                    copy.write_row(line)
+        else:
+            places = ", ".join(["%s"] * len(fields))
+            cursor.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", list(values))  # noqa: S608 - names of the model's own columns
 
 
 def _rows(segment: Segment) -> list[EgressEvent]:
