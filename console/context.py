@@ -1,4 +1,7 @@
-"""What every page has around it: navigation, the air-gap state in words, the node and the reader. Asks no database."""
+"""What every page has around it: navigation, the air-gap state in words, the node and the reader.
+
+Asks no database before access.for_roles has let the reader in; then for one count.
+"""
 
 from dataclasses import dataclass
 
@@ -6,9 +9,11 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from airgap.snapshot import airgap_snapshot
+from console.guard import guard_note, guard_verdict
 from console.nav import NavLink, links
 from console.process import Witness, witness
 from tenants.roles import Role
+from threatintel.snapshot import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,8 @@ class Chrome:
     user: str = ""
     role: Role | None = None
     nav: tuple[NavLink, ...] = ()
+    guard: str = ""  # what there is to say of the process guard, with its verdict
+    guard_verdict: Verdict = Verdict.OFF
 
     @property
     def can_write(self) -> bool:
@@ -34,13 +41,16 @@ def chrome(request: HttpRequest) -> dict[str, Chrome]:
     if not isinstance(role, Role):
         return {"chrome": Chrome(airgapped)}
     staff = bool(getattr(request.user, "is_staff", False))
+    seen_by = witness()
     return {
         "chrome": Chrome(
             airgapped,
             service=settings.SERVICE,
-            witness=witness(),
+            witness=seen_by,
             user=request.user.get_username(),
             role=role,
             nav=tuple(links(request.path, staff=staff)),
+            guard=guard_note(airgapped, seen_by.guard),
+            guard_verdict=guard_verdict(airgapped, seen_by.guard),
         )
     }

@@ -1,4 +1,4 @@
-"""What the page "Deployment & AI" shows: the snapshots of the public API, this process, and where each value comes from."""
+"""What the page "Deployment & AI" shows: the snapshots of the public API, the processes, and where each value comes from."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,9 +9,12 @@ from django.conf import settings
 from django.utils import timezone
 
 from airgap.snapshot import AirgapSnapshot, UrlDecision, airgap_snapshot, explain_url
+from console.egress import blocked_lately
+from console.fleet import Fleet, read_fleet
+from console.guard import guard_sentence, guard_verdict
 from console.process import ProcessSnapshot, process_snapshot
 from console.provenance import Origin, origin_of
-from console.verdict import Banner, deployment_banner, guard_sentence, guard_verdict, llm_verdict
+from console.verdict import Banner, deployment_banner, llm_verdict
 from llm.config import LLMConfig, Provider, from_environment
 from llm.snapshot import LLMSnapshot, llm_snapshot
 from threatintel.snapshot import Verdict
@@ -32,13 +35,15 @@ class LanguageModel:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentPage:
-    """One answer of the page, in HTML, Markdown and JSON alike."""
+    """One answer of the page, in HTML, Markdown and JSON alike. `blocked`: attempts of the last 24 h, None when not known."""
 
     banner: Banner
     computed_at: datetime
     airgap: AirgapSnapshot
     model: LanguageModel
     process: ProcessSnapshot
+    fleet: Fleet
+    blocked: int | None
     guard_verdict: Verdict
     guard_sentence: str
     origins: Mapping[str, Origin]
@@ -50,21 +55,26 @@ class DeploymentPage:
             "points": list(self.banner.points),
             "computed_at": self.computed_at,
             "airgap": self.airgap.as_dict(),
+            "blocked_24h": self.blocked,
             "llm": self.model.snapshot.as_dict(),
-            "processes": [self.process.as_dict()],
+            "processes": [row.as_dict() for row in self.fleet.rows],
+            "seen_by": self.process.as_dict(),
             "origins": {name: asdict(origin) for name, origin in self.origins.items()},
         }
 
 
 def deployment_page() -> DeploymentPage:
-    """Computed from this process alone, without the database."""
+    """Computed from this process, and from the heartbeats of all when the database is there."""
     airgap, model, process = airgap_snapshot(), language_model(), process_snapshot()
+    fleet = read_fleet(process)
     return DeploymentPage(
-        banner=deployment_banner(airgap, process.guard, model.snapshot, process.checks),
+        banner=deployment_banner(airgap, process.guard, model.snapshot, process.checks, fleet),
         computed_at=timezone.now(),
         airgap=airgap,
         model=model,
         process=process,
+        fleet=fleet,
+        blocked=blocked_lately(),
         guard_verdict=guard_verdict(airgap.enabled, process.guard),
         guard_sentence=guard_sentence(airgap.enabled, process.guard),
         origins=origins(model.snapshot),

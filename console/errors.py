@@ -13,9 +13,10 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from airgap.snapshot import airgap_snapshot
+from airgap.snapshot import airgap_snapshot, guard_snapshot
 from console.database import DATABASE_AWAY
 from console.deployment import language_model
+from console.guard import guard_note, guard_sentence
 from console.verdict import Banner
 from tenants.roles import WRITERS, Role
 from threatintel.snapshot import Verdict
@@ -101,6 +102,7 @@ def database_away(request: HttpRequest) -> HttpResponse:
         return _retry_later(
             JsonResponse({"code": "database_away", "detail": "The database is away. Try again; /ready gives the reason."}, status=503)
         )
+    airgap, guard = airgap_snapshot(), guard_snapshot()
     context = {
         "banner": Banner(
             Verdict.UNKNOWN,
@@ -108,9 +110,10 @@ def database_away(request: HttpRequest) -> HttpResponse:
             (
                 "Sessions and roles are kept in the database: who you are cannot be checked, and nobody can sign in.",
                 "The air gap does not need it: policy and gate below are as this process enforces them now.",
+                *((f"Process guard: {guard.mode}. {guard_sentence(airgap.enabled, guard)}",) if guard_note(airgap.enabled, guard) else ()),
             ),
         ),
-        "airgap": airgap_snapshot(),
+        "airgap": airgap,
         "model": language_model(),
         "computed_at": timezone.now(),
         "again": request.get_full_path() if request.method in ("GET", "HEAD") else "/",

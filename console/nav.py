@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from django.urls import NoReverseMatch, reverse
 
+from console.egress import blocked_lately
 from threatintel.snapshot import registration_snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class NavEntry:
-    """One row. `note` gives the count beside the title, in words, without the database; staff: for staff only."""
+    """One row. `note` gives the count beside the title, in words, and never raises; staff: for staff only."""
 
     title: str
     url_name: str
@@ -32,9 +33,15 @@ def refused_feeds() -> str:
     return f"{len(registration_snapshot()['refused'])} refused"
 
 
+def blocked_attempts() -> str:
+    blocked = blocked_lately()
+    return "unknown" if blocked is None else f"{blocked:,} in 24 h"
+
+
 NAVIGATION: tuple[NavEntry, ...] = (
     NavEntry("Deployment & AI", "console:deployment"),
     NavEntry("Threat-intel feeds", "console:feeds", note=refused_feeds),
+    NavEntry("Blocked egress", "console:egress", note=blocked_attempts),
     NavEntry("Admin", "admin:index", staff=True),
 )
 

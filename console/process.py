@@ -1,5 +1,6 @@
 """This process as its pages show it: who it is, what it enforces, and the health checks that its /health gives."""
 
+import os
 import socket
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,14 +19,17 @@ class Witness:
     node: str
     version: str
     digest: str
+    guard: GuardSnapshot
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSnapshot:
-    """One row of the processes part. `checks`: name to "ok" or the reason why not."""
+    """What this process knows of itself. `process` is host:pid; `checks`: name to "ok" or the reason why not."""
 
+    process: str
     node: str
     service: str
+    role: str
     version: str
     airgapped: bool
     guard: GuardSnapshot
@@ -40,15 +44,22 @@ def node_name() -> str:
     return socket.gethostname()
 
 
+def process_name() -> str:
+    """host:pid, as the heartbeat of this process and the trail have it."""
+    return f"{node_name()[:120]}:{os.getpid()}"
+
+
 def witness() -> Witness:
-    return Witness(node_name(), settings.VERSION, policy_digest(airgap_snapshot()))
+    return Witness(node_name(), settings.VERSION, policy_digest(airgap_snapshot()), guard_snapshot())
 
 
 def process_snapshot() -> ProcessSnapshot:
     snapshot = airgap_snapshot()
     return ProcessSnapshot(
+        process=process_name(),
         node=node_name(),
         service=settings.SERVICE,
+        role=settings.ROLE.value,
         version=settings.VERSION,
         airgapped=snapshot.enabled,
         guard=guard_snapshot(),

@@ -15,9 +15,13 @@ urlpatterns = [
     path("settings/deployment/", views.deployment, name="deployment"),
     path("settings/deployment/deployment.json", views.deployment_json, name="deployment_json"),
     path("settings/deployment/deployment.md", views.deployment_md, name="deployment_md"),
+    path("settings/deployment/processes/<str:instance>/forget/", views.forget, name="forget"),
     path("settings/feeds/", views.feeds, name="feeds"),
     path("settings/feeds/feeds.json", views.feeds_json, name="feeds_json"),
     path("settings/feeds/feeds.md", views.feeds_md, name="feeds_md"),
     path("settings/feeds/<str:name>/poll/", views.poll, name="poll"),
+    path("settings/egress/", views.egress, name="egress"),
+    path("settings/egress/egress.json", views.egress_json, name="egress_json"),
+    path("settings/egress/egress.md", views.egress_md, name="egress_md"),
     path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("console/favicon.svg"))),
 ]

@@ -4,12 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from airgap.snapshot import AirgapSnapshot, GuardSnapshot
+from console.fleet import Fleet
+from console.guard import guard_verdict
+from console.wording import in_words, sentence_case
 from llm.resolver import Path
 from llm.snapshot import LLMSnapshot
 from threatintel.snapshot import FeedSnapshot, Verdict
 
 NO_PROVIDER = "none"
 OK_CHECK = "ok"
+MOST_POINTS = 6  # of processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,57 +25,26 @@ class Banner:
     points: tuple[str, ...] = ()
 
 
-def deployment_banner(
-    airgap: AirgapSnapshot, guard: GuardSnapshot, llm: LLMSnapshot, checks: Mapping[str, str], *, missing: Sequence[str] = ()
-) -> Banner:
-    """The verdict on what this process knows of itself. `missing`: the parts that could not be computed, and why."""
-    if airgap.enabled and guard.mode == "enforce" and not (guard.active and guard.selftest):
-        return Banner(
-            Verdict.FAILING,
-            "The process guard is set to enforce, but it is not working in this process. Restart it; its log says why.",
-            tuple(missing),
-        )
-    points = (*_llm_points(llm), *_check_points(checks))
-    if missing:
-        return Banner(Verdict.UNKNOWN, "This page could not be computed in full.", tuple(missing))
-    if not airgap.enabled:
-        return Banner(Verdict.OFF, "Outbound requests are not restricted: air-gap mode is off in this process.", points)
-    points = (*_guard_points(guard), *points)
-    match len(points):
-        case 0:
-            return Banner(Verdict.OK, "This process is air-gapped: the gate and the process guard are in force.")
-        case 1:
-            return Banner(Verdict.ATTENTION, "This process is air-gapped; one point needs attention.", points)
-        case count:
-            return Banner(Verdict.ATTENTION, f"This process is air-gapped; {count} points need attention.", points)
-
-
-def guard_verdict(airgapped: bool, guard: GuardSnapshot) -> Verdict:
-    if not airgapped:
-        return Verdict.OFF
-    if guard.mode == "enforce":
-        return Verdict.OK if guard.active and guard.selftest else Verdict.FAILING
-    return Verdict.ATTENTION
-
-
-def guard_sentence(airgapped: bool, guard: GuardSnapshot) -> str:
-    """What the mode of the process guard means here."""
-    if not airgapped:
-        return "Not installed: it works under air gap only."
-    match guard.mode:
-        case "enforce" if guard.active and guard.selftest:
-            return "Clients that this product did not write are held back too; the self-test passed."
-        case "enforce":
-            return "It is set to enforce, but it is not working. Restart this process; its log says why."
-        case "report":
-            return "It logs and counts, and stops nothing. Set AISOC_AIRGAP_GUARD=enforce and restart."
-        case "off":
-            return "It is switched off. Set AISOC_AIRGAP_GUARD=enforce and restart."
-        case _:
-            return (
-                "It is not installed in this process, and no setting changes that. "
-                "This product's own clients pass the gate; for any other client the perimeter firewall must hold."
-            )
+def deployment_banner(airgap: AirgapSnapshot, guard: GuardSnapshot, llm: LLMSnapshot, checks: Mapping[str, str], fleet: Fleet) -> Banner:
+    """The verdict on the deployment, as far as this process knows it. FAILING, UNKNOWN, ATTENTION, OFF, OK: the worst wins."""
+    points = (*_fleet_points(fleet), *_llm_points(llm), *_check_points(checks))
+    if guard_verdict(airgap.enabled, guard) is Verdict.FAILING:
+        sentence = "The process guard is set to enforce, but it is not working in this process. Restart it; its log says why."
+        return Banner(Verdict.FAILING, sentence, points)
+    if fleet.drifting:
+        return Banner(Verdict.FAILING, _drift_sentence(fleet), points)
+    if fleet.away or fleet.unheard or fleet.silent:
+        return Banner(Verdict.UNKNOWN, _unknown_sentence(fleet), points)
+    if points:
+        count = "one point needs" if len(points) == 1 else f"{len(points)} points need"
+        start = "Air-gap mode is off: outbound requests are not restricted" if fleet.off else "This deployment is air-gapped"
+        return Banner(Verdict.ATTENTION, f"{start}; {count} attention.", points)
+    if fleet.off:
+        where = "this process" if len(fleet.rows) == 1 else f"all {len(fleet.rows)} processes"
+        return Banner(Verdict.OFF, f"Outbound requests are not restricted: air-gap mode is off in {where}.")
+    if len(fleet.rows) == 1:
+        return Banner(Verdict.OK, "This deployment is air-gapped; this process is the only one of it.")
+    return Banner(Verdict.OK, f"This deployment is air-gapped; all {len(fleet.rows)} processes agree.")
 
 
 def llm_verdict(llm: LLMSnapshot) -> Verdict:
@@ -99,8 +72,38 @@ def feeds_banner(feeds: Sequence[FeedSnapshot], *, missing: Sequence[str] = ()) 
     return Banner(worst, sentence)
 
 
-def _guard_points(guard: GuardSnapshot) -> tuple[str, ...]:
-    return () if guard.mode == "enforce" else (f"Process guard: {guard.mode}. {guard_sentence(True, guard)}",)
+def _drift_sentence(fleet: Fleet) -> str:
+    known, drifting = len(fleet.rows), fleet.drifting
+    if len(drifting) > 1:
+        return f"{len(drifting)} of {known} processes do not run under what the others do."
+    (one,) = drifting
+    differs = "is not air-gapped" if not one.airgapped else "does not run under what the others do"
+    return f"One of {known} processes {differs}: {one.title}."
+
+
+def _unknown_sentence(fleet: Fleet) -> str:
+    if fleet.away:
+        return "The processes of this deployment could not be read: the database is away. What is shown is this process alone."
+    if fleet.unheard and len(fleet.rows) == 1:
+        return "No process has a heartbeat on record: what is shown is this process alone."
+    silent = fleet.silent
+    if not silent:
+        return f"{sentence_case(fleet.tally)}, and this process has no heartbeat on record yet."
+    agreeing = len(fleet.agreeing)
+    agree = f"{agreeing} {'process agrees' if agreeing == 1 else 'processes agree'}"
+    return f"{agree}, {len(silent)} {'is' if len(silent) == 1 else 'are'} silent: {in_words([row.title for row in silent])}."
+
+
+def _fleet_points(fleet: Fleet) -> tuple[str, ...]:
+    """What is not OK of the processes, the worst first; those with the same trouble in one point."""
+    by_why: dict[str, list[str]] = {}
+    for verdict in (Verdict.FAILING, Verdict.UNKNOWN, Verdict.ATTENTION):
+        for row in fleet.rows:
+            if row.verdict is verdict:
+                by_why.setdefault(row.why, []).append(row.title)
+    points = [f"{in_words(titles)}: {why}" for why, titles in by_why.items()]
+    rest = len(points) - MOST_POINTS
+    return (*points[:MOST_POINTS], *((f"{rest} more; see the table of processes.",) if rest > 0 else ()))
 
 
 def _llm_points(llm: LLMSnapshot) -> tuple[str, ...]:

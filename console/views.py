@@ -1,4 +1,4 @@
-"""The pages. Each renders what its builder computed; the only form that changes anything is a poll."""
+"""The pages. Each renders what its builder computed; the only forms that change anything poll a feed and forget a process."""
 
 from typing import Any
 
@@ -16,7 +16,10 @@ from rest_framework.exceptions import APIException
 from console.access import ReaderRequest, for_readers, for_writers, needs_database
 from console.database import ask_database
 from console.deployment import DeploymentPage, deployment_page
+from console.egress import EgressPage, egress_page
+from console.egress_filter import Asked
 from console.feeds import FeedsPage, Filter, feeds_page
+from console.fleet import forget_process
 from console.host_check import LADDER, try_host
 from threatintel.api import request_poll
 from threatintel.registry import feed_named
@@ -42,19 +45,56 @@ def deployment(request: ReaderRequest) -> HttpResponse:
         "asked": "host" in request.GET,
         "ladder": LADDER,
     }
-    return render(request, "console/deployment.html", context)
+    return render(request, "console/deployment.html", context, status=503 if page.fleet.away else 200)
 
 
 @require_safe
 @for_readers
 def deployment_json(request: ReaderRequest) -> HttpResponse:
-    return download(JsonResponse(deployment_page().as_dict()), "deployment.json")
+    page = deployment_page()
+    return download(JsonResponse(page.as_dict(), status=503 if page.fleet.away else 200), "deployment.json")
 
 
 @require_safe
 @for_readers
 def deployment_md(request: ReaderRequest) -> HttpResponse:
-    return HttpResponse(deployment_markdown(request, deployment_page()), content_type=MARKDOWN)
+    page = deployment_page()
+    return HttpResponse(deployment_markdown(request, page), content_type=MARKDOWN, status=503 if page.fleet.away else 200)
+
+
+def forget(request: HttpRequest, instance: str) -> HttpResponseBase:
+    """Take a silent process off the list. A GET, as after a login that came in between, goes to the page."""
+    return forget_now(request, instance) if request.method == "POST" else redirect("console:deployment")
+
+
+@for_writers
+def forget_now(request: ReaderRequest, instance: str) -> HttpResponse:
+    answer = forget_process(instance, by=request.user.get_username())
+    messages.add_message(request, messages.SUCCESS if answer.done else messages.WARNING, answer.sentence)
+    return redirect(f"{reverse('console:deployment')}#processes")
+
+
+@require_safe
+@for_readers
+def egress(request: ReaderRequest) -> HttpResponse:
+    """Blocked egress. The query filters; 503 while the database is away."""
+    page = egress_page(Asked.read(request.GET))
+    context = {"page": page, "markdown": egress_markdown(request, page), "link": egress_address(request, page)}
+    return render(request, "console/egress.html", context, status=503 if page.database_away else 200)
+
+
+@require_safe
+@for_readers
+def egress_json(request: ReaderRequest) -> HttpResponse:
+    page = egress_page(Asked.read(request.GET))
+    return download(JsonResponse(page.as_dict(), status=503 if page.database_away else 200), "egress.json")
+
+
+@require_safe
+@for_readers
+def egress_md(request: ReaderRequest) -> HttpResponse:
+    page = egress_page(Asked.read(request.GET))
+    return HttpResponse(egress_markdown(request, page), content_type=MARKDOWN, status=503 if page.database_away else 200)
 
 
 @require_safe
@@ -125,6 +165,15 @@ class Logout(LogoutView):
 
 def deployment_markdown(request: HttpRequest, page: DeploymentPage) -> str:
     return render_to_string("console/deployment.md", {"page": page, "address": request.build_absolute_uri(reverse("console:deployment"))})
+
+
+def egress_markdown(request: HttpRequest, page: EgressPage) -> str:
+    return render_to_string("console/egress.md", {"page": page, "address": egress_address(request, page)})
+
+
+def egress_address(request: HttpRequest, page: EgressPage) -> str:
+    """The page with its filters, to hand on."""
+    return request.build_absolute_uri(f"{reverse('console:egress')}{page.asked.query()}")
 
 
 def feeds_markdown(request: HttpRequest, page: FeedsPage) -> str:

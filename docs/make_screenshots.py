@@ -1,4 +1,8 @@
-"""Makes docs/screenshots/ from a running deployment: `python docs/make_screenshots.py http://127.0.0.1:8000 --user alice --password …`."""
+"""Makes docs/screenshots/ from a running deployment: `python docs/make_screenshots.py http://127.0.0.1:8000 --user alice --password …`.
+
+With --state NAME, for a deployment that was brought into a state (a silent process, a guard that only reports): what the
+verdict, the processes and Blocked egress say of it, in files that carry the name.
+"""
 
 import argparse
 from pathlib import Path
@@ -9,6 +13,9 @@ CHROMIUM = "/usr/bin/chromium"
 OUT = Path(__file__).resolve().parent / "screenshots"
 ARGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-lcd-text"]
 WIDTH, HEIGHT, MARGIN = 1280, 800, 24
+NARROW = 400
+VERDICT = 320  # height in which the verdict of a page is seen
+OPENED = ("api.openai.com", "134744072")  # groups of Blocked egress whose "Why and what to do" is shown, where they occur
 
 
 def sign_in(page: Page, url: str, user: str, password: str) -> None:
@@ -23,15 +30,43 @@ def shoot(page: Page, url: str, theme: str, out: Path) -> None:
     page.goto(f"{url}/settings/deployment/")
     page.screenshot(path=out / f"deployment-{theme}.png", full_page=True)
     page.goto(f"{url}/settings/deployment/?host=https://api.openai.com/v1")
-    box = page.get_by_role("region", name="Try a host").evaluate("part => part.getBoundingClientRect().toJSON()")
-    framed = {"x": box["x"] - MARGIN, "y": box["y"], "width": box["width"] + 2 * MARGIN, "height": box["height"] + MARGIN}
-    page.screenshot(path=out / f"try-a-host-{theme}.png", full_page=True, clip=framed)
+    shoot_part(page, "Try a host", out / f"try-a-host-{theme}.png")
     page.goto(f"{url}/settings/feeds/")
     for summary in page.locator("summary", has_text="Details of").all():
         summary.click()
+    rest(page)
+    page.screenshot(path=out / f"feeds-{theme}.png", full_page=True)
+    page.goto(f"{url}/settings/egress/")
+    for host in OPENED:
+        for summary in page.locator("summary", has_text=f"about {host}").all()[:1]:
+            summary.click()
+    rest(page)
+    events = page.get_by_role("region", name="Events", exact=True).evaluate("part => part.getBoundingClientRect().y + scrollY")
+    page.screenshot(path=out / f"egress-{theme}.png", full_page=True, clip={"x": 0, "y": 0, "width": WIDTH, "height": events + VERDICT})
+    page.set_viewport_size({"width": NARROW, "height": 2 * HEIGHT})
+    page.goto(f"{url}/settings/egress/?span=7d")
+    page.screenshot(path=out / f"egress-narrow-{theme}.png")
+
+
+def shoot_state(page: Page, url: str, name: str, theme: str, out: Path) -> None:
+    page.goto(f"{url}/settings/deployment/")
+    page.screenshot(path=out / f"deployment-{name}-{theme}.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": VERDICT})
+    shoot_part(page, "Processes", out / f"processes-{name}-{theme}.png")
+    page.goto(f"{url}/settings/egress/")
+    page.screenshot(path=out / f"egress-{name}-{theme}.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": 2 * VERDICT})
+
+
+def shoot_part(page: Page, title: str, path: Path) -> None:
+    """One part of a page, framed."""
+    box = page.get_by_role("region", name=title, exact=True).evaluate("part => part.getBoundingClientRect().toJSON()")
+    framed = {"x": box["x"] - MARGIN, "y": box["y"] + page.evaluate("scrollY"), "width": box["width"] + 2 * MARGIN, "height": box["height"] + MARGIN}
+    page.screenshot(path=path, full_page=True, clip=framed)
+
+
+def rest(page: Page) -> None:
+    """No pointer and no focus in the picture."""
     page.mouse.move(0, 0)
     page.locator("main").evaluate("element => element.focus()")
-    page.screenshot(path=out / f"feeds-{theme}.png", full_page=True)
 
 
 def main() -> None:
@@ -39,6 +74,7 @@ def main() -> None:
     arguments.add_argument("url")
     arguments.add_argument("--user", required=True)
     arguments.add_argument("--password", required=True)
+    arguments.add_argument("--state", default="", help="shoot this state alone")
     arguments.add_argument("--out", type=Path, default=OUT)
     given = arguments.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -47,7 +83,10 @@ def main() -> None:
         for theme in ("light", "dark"):
             page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=theme, timezone_id="UTC")
             sign_in(page, given.url.rstrip("/"), given.user, given.password)
-            shoot(page, given.url.rstrip("/"), theme, given.out)
+            if given.state:
+                shoot_state(page, given.url.rstrip("/"), given.state, theme, given.out)
+            else:
+                shoot(page, given.url.rstrip("/"), theme, given.out)
         browser.close()
 
 

@@ -1,13 +1,16 @@
 """How words, times and numbers are written on the pages."""
 
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import template
 from django.utils import timezone
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 
+from console import advice
 from threatintel.snapshot import Verdict
 
 register = template.Library()
@@ -92,6 +95,18 @@ def took(span: timedelta | None) -> str:
 @register.filter
 def thousands(number: int) -> str:
     return f"{number:,}"
+
+
+@register.filter
+def host_port(event: Mapping[str, Any]) -> str:
+    """The target of an event of the trail."""
+    return advice.host_port(event["host"], event["port"])
+
+
+@register.filter
+def breakable(text: str) -> SafeString:
+    """A long word that may go on in the next line after each `_` and `.`; copied, it is the same text."""
+    return format_html_join(mark_safe("<wbr>"), "{}", ((part,) for part in re.split(r"(?<=[_.])", text)))
 
 
 @register.filter

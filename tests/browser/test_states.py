@@ -1,15 +1,18 @@
 """Every page in every state: no violation that axe knows, light and dark; no horizontal scroll at 320 px; no way out."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from axe_playwright_python import base as axe_package
 from django.db import OperationalError
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from airgap.snapshot import GuardSnapshot
+from airgap.models import ProcessBeat
+from tests.airgap.trail import drained, event
 
 pytestmark = pytest.mark.browser
 AXE = (Path(axe_package.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
@@ -22,6 +25,9 @@ def states(
     visit: Visit,
     sealed: None,
     healthy: None,
+    agreeing: None,
+    heard: Callable[..., object],
+    guarded: Callable[..., None],
     environment: Callable[..., object],
     ran: Callable[..., object],
     indicators: Callable[[str, int], None],
@@ -29,11 +35,8 @@ def states(
 ) -> dict[str, State]:
     """Each state by name, as a function that brings it about and opens it."""
 
-    def guard(mode: str, works: bool) -> None:
-        monkeypatch.setattr("console.process.guard_snapshot", lambda: GuardSnapshot(mode, active=works, selftest=works))
-
     def ok() -> Page:
-        guard("enforce", True)
+        guarded("enforce")
         return visit("/settings/deployment/")
 
     def attention() -> Page:
@@ -41,11 +44,45 @@ def states(
         return visit("/settings/deployment/", role="operator")
 
     def failing() -> Page:
-        guard("enforce", False)
+        guarded("enforce", selftest=False)
         return visit("/settings/deployment/")
+
+    def drifting() -> Page:
+        guarded("enforce")
+        heard("beat-9:12", service="threatintel", role="beat", airgapped=False, guard="inactive", digest="0" * 12, skew=7.4)
+        heard("worker-8:31", service="agents", role="worker", digest="1" * 12)
+        return visit("/settings/deployment/")
+
+    def silent() -> Page:
+        guarded("enforce")
+        heard("worker-8:31", service="agents", role="worker", seconds_ago=660)
+        return visit("/settings/deployment/", role="operator")
+
+    def forgotten() -> Page:
+        page = silent()
+        page.get_by_role("button", name="Forget worker-8:31").click()
+        expect(page.get_by_text("worker-8:31 is forgotten")).to_be_visible()
+        expect(page.get_by_role("button", name="Forget worker-8:31")).to_have_count(0)
+        return page
+
+    def reporting() -> Page:
+        guarded("report")
+        page = visit("/settings/deployment/")
+        expect(page.locator("header").get_by_text("Guard: report")).to_be_visible()
+        return page
+
+    def unheard() -> Page:
+        ProcessBeat.objects.all().delete()
+        return visit("/settings/deployment/")
+
+    def fleet_away() -> Page:
+        monkeypatch.setattr("console.fleet.processes", gone)
+        return visit("/settings/deployment/", expected=True)
 
     def off() -> Page:
         environment()
+        ProcessBeat.objects.all().delete()
+        heard()
         return visit("/settings/deployment/?host=api.openai.com")
 
     def llm_refused() -> Page:
@@ -56,6 +93,52 @@ def states(
         for summary in page.locator("summary").all():
             summary.click()
         return page
+
+    def trail() -> None:
+        minute = timezone.now().replace(second=0, microsecond=0)
+        heard("old:1", service="x", started_at=minute - timedelta(days=3), ended_at=minute, digest="a" * 12)
+        heard("new:1", service="x", started_at=minute - timedelta(hours=4))
+        drained(
+            event(minute=minute - timedelta(hours=4), count=11, purpose="llm.explain", layer="llm", tenant="acme", caller="llm.client"),
+            event(minute=minute - timedelta(hours=2), host="2606:4700::1111", purpose="guard", layer="connect", caller="vendor_sdk.telemetry.upload"),
+            event(minute=minute, host="134744072", port=80, rule="malformed", purpose="feed.otx"),
+            event(minute=minute, host="misp.intern.corp", rule="private_name_public_answer", layer="connect"),
+            event(minute=minute, host="a-rather-long-name.of-a-public-host.example.com", purpose="actions.slack", process="worker-1:9"),
+            event(minute=minute, host="(other)", port=0, count=70, purpose="", caller=""),
+        )
+
+    def egress_attention() -> Page:
+        guarded("enforce")
+        trail()
+        return opened(visit("/settings/egress/"))
+
+    def egress_ok() -> Page:
+        guarded("enforce")
+        return opened(visit("/settings/egress/"))
+
+    def egress_silent() -> Page:
+        guarded("enforce")
+        heard("worker-8:31", service="agents", role="worker", seconds_ago=660)
+        return visit("/settings/egress/")
+
+    def egress_reporting() -> Page:
+        guarded("report")
+        trail()
+        return visit("/settings/egress/?span=1h")
+
+    def egress_off() -> Page:
+        trail()
+        environment()
+        return visit("/settings/egress/?span=30d")
+
+    def egress_away() -> Page:
+        monkeypatch.setattr("console.egress.overview", gone)
+        return visit("/settings/egress/", expected=True)
+
+    def egress_filtered() -> Page:
+        guarded("enforce")
+        trail()
+        return visit("/settings/egress/?span=nonsense&purpose=feed.gone&node=worker-1&host=" + "x" * 300)
 
     def feeds_ok() -> Page:
         indicators("kev", 12)
@@ -105,6 +188,19 @@ def states(
         "deployment OFF": off,
         "deployment with a refused LLM": llm_refused,
         "deployment UNKNOWN": away,
+        "processes drifting": drifting,
+        "a silent process": silent,
+        "a silent process forgotten": forgotten,
+        "guard reporting": reporting,
+        "no heartbeat": unheard,
+        "heartbeats away": fleet_away,
+        "egress OK": egress_ok,
+        "egress ATTENTION": egress_attention,
+        "egress with a silent process": egress_silent,
+        "egress with a reporting guard": egress_reporting,
+        "egress OFF": egress_off,
+        "egress UNKNOWN": egress_away,
+        "egress filtered by rubbish": egress_filtered,
         "a host refused": lambda: visit("/settings/deployment/?host=https://a-rather-long-name.of-a-public-host.example.com:8443/v1"),
         "a host allowed": lambda: visit("/settings/deployment/?host=misp.intel.corp"),
         "feeds OK": feeds_ok,
@@ -143,6 +239,19 @@ VERDICTS = {
     "deployment OFF": "OFF",
     "deployment with a refused LLM": "ATTENTION",
     "deployment UNKNOWN": "UNKNOWN",
+    "processes drifting": "FAILING",
+    "a silent process": "UNKNOWN",
+    "a silent process forgotten": "OK",
+    "guard reporting": "ATTENTION",
+    "no heartbeat": "UNKNOWN",
+    "heartbeats away": "UNKNOWN",
+    "egress OK": "OK",
+    "egress ATTENTION": "ATTENTION",
+    "egress with a silent process": "UNKNOWN",
+    "egress with a reporting guard": "ATTENTION",
+    "egress OFF": "OFF",
+    "egress UNKNOWN": "UNKNOWN",
+    "egress filtered by rubbish": "OK",
     "feeds OK": "OK",
     "feeds ATTENTION": "ATTENTION",
     "feeds FAILING": "FAILING",

@@ -1,19 +1,30 @@
 """The pages as people use them: keyboard alone, without JavaScript, on plain HTTP, with their own theme and zone."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 from playwright.sync_api import Page, expect
+
+from tests.airgap.trail import drained, event
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("sealed", "healthy")]
 Visit = Callable[..., Page]
-PAGES = ["/settings/deployment/?host=api.openai.com", "/settings/feeds/"]
+PAGES = ["/settings/deployment/?host=api.openai.com", "/settings/feeds/", "/settings/egress/"]
 FOCUSABLE = "a[href], button, input:not([type=hidden]), select, summary, [tabindex='0']"
+
+
+@pytest.fixture
+def blocked(transactional_db: None) -> None:
+    """Attempts of two callers, on two pages of events."""
+    minute = timezone.now().replace(second=0, microsecond=0)
+    drained(event(minute=minute, purpose="guard", host="b.example"), *(event(minute=minute - timedelta(minutes=2 * n)) for n in range(60)))
 
 
 # ── Keyboard ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("path", PAGES)
-def test_tab_reaches_everything_in_reading_order_with_visible_focus(path: str, visit: Visit) -> None:
+def test_tab_reaches_everything_in_reading_order_with_visible_focus(path: str, visit: Visit, blocked: None) -> None:
     page = visit(path, role="operator")
     for summary in page.locator("summary").all():
         summary.click()
@@ -43,7 +54,7 @@ def test_the_skip_link_is_first_and_leads_to_the_content(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/login/"])
-def test_every_target_measures_24_px(path: str, visit: Visit) -> None:
+def test_every_target_measures_24_px(path: str, visit: Visit, blocked: None) -> None:
     page = visit(path, role="anonymous" if path == "/login/" else "operator")
     small = page.evaluate(
         """[...document.querySelectorAll("button, input:not([type=hidden]):not([type=checkbox]), label:has(input), select, summary, nav a, header a, a.button")]
@@ -92,6 +103,38 @@ def test_without_javascript_everything_but_comfort_works(visit: Visit, monkeypat
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
+def test_without_javascript_blocked_egress_filters_opens_and_pages(visit: Visit, blocked: None) -> None:
+    page = visit("/settings/egress/", java_script_enabled=False)
+    expect(page.get_by_role("button", name="Copy link")).to_have_count(0)
+    expect(page.get_by_text("/settings/egress/?span=24h", exact=False).first).to_be_visible()
+    page.get_by_text("Show as table").click()
+    expect(page.get_by_role("region", name="Blocked attempts per hour, table")).to_be_visible()
+    page.get_by_text("Why and what to do about api.openai.com:443").click()
+    expect(page.get_by_text("The feed kev asked").first).to_be_visible()
+    page.get_by_role("link", name="Older").click()
+    expect(page.get_by_role("heading", name="Older events")).to_be_visible()
+    page.get_by_role("link", name="Newest").click()
+    page.get_by_label("Purpose").select_option("guard")
+    page.get_by_label("Span").select_option("1h")
+    page.get_by_role("button", name="Filter").click()
+    expect(page.get_by_role("region", name="Verdict")).to_contain_text("Filtered: purpose guard.")
+    expect(page.get_by_role("rowheader", name="api.openai.com:443")).to_have_count(0)
+    page.get_by_role("link", name="Show all").click()
+    page.get_by_role("link", name="Open as Markdown").click()
+    expect(page.get_by_text("# Blocked egress")).to_be_visible()
+
+
+def test_an_operator_forgets_a_silent_process_by_keyboard_and_without_javascript(visit: Visit, heard: Callable[..., object]) -> None:
+    heard()
+    heard("worker-8:31", seconds_ago=600)
+    page = visit("/settings/deployment/", role="operator", java_script_enabled=False)
+    page.get_by_role("button", name="Forget worker-8:31").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("worker-8:31 is forgotten: it is off the list.")).to_be_visible()
+    expect(page.get_by_role("rowheader", name="worker-8:31")).to_have_count(0)
+    expect(visit("/settings/deployment/", role="auditor").get_by_role("button", name="Forget")).to_have_count(0)
+
+
 # ── Copy ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 def pasted(page: Page) -> str:
     """What the clipboard holds."""
@@ -115,7 +158,7 @@ def test_copy_as_markdown_gives_the_whole_page(visit: Visit) -> None:
     page = visit("/settings/deployment/", host="console.internal")
     page.get_by_role("button", name="Copy as Markdown").click()
     expect(page.get_by_text("Copied.")).to_be_visible()
-    assert pasted(page).startswith("# Deployment & AI\n\n**ATTENTION** This process is air-gapped")
+    assert pasted(page).startswith("# Deployment & AI\n\n**UNKNOWN** No process has a heartbeat on record")
 
 
 def test_a_refusal_is_copied_as_markdown(visit: Visit) -> None:
@@ -124,6 +167,17 @@ def test_a_refusal_is_copied_as_markdown(visit: Visit) -> None:
     page.get_by_role("button", name="Copy refusal as Markdown").click()
     expect(page.get_by_text("Copied.")).to_be_visible()
     assert pasted(page).startswith("**REFUSED** AlienVault OTX (otx)")
+
+
+def test_the_link_and_an_allowlist_entry_are_copied(visit: Visit, blocked: None) -> None:
+    page = visit("/settings/egress/?span=7d&rule=public", host="console.internal")
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_text("Copied.")).to_be_visible()
+    assert pasted(page).endswith("console.internal" + page.url.split("console.internal")[1])
+    page.locator("#pasted").evaluate("area => area.remove()")
+    page.get_by_text("Why and what to do about api.openai.com:443").click()
+    page.get_by_role("button", name="Copy api.openai.com:443").click()
+    assert pasted(page) == "api.openai.com:443"
 
 
 # ── Theme, zone, refresh ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,3 +1,17 @@
 """The fixtures of the pages."""
 
-from tests.console.fixtures import auditor, database_away, healthy, indicators, operator, quick_passwords, ran, reader, sealed, text  # noqa: F401
+from tests.console.fixtures import (  # noqa: F401
+    agreeing,
+    auditor,
+    database_away,
+    guarded,
+    healthy,
+    heard,
+    indicators,
+    operator,
+    quick_passwords,
+    ran,
+    reader,
+    sealed,
+    text,
+)

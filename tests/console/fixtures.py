@@ -12,6 +12,9 @@ from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 
+from airgap.models import ProcessBeat
+from airgap.snapshot import GuardSnapshot, airgap_snapshot, policy_digest
+from console.process import process_name
 from tenants.models import Membership
 from tenants.roles import Role
 from threatintel.models import FeedCursor, FeedRun, Indicator, IndicatorSource
@@ -43,6 +46,43 @@ def sealed(environment: Callable[..., object]) -> None:
 def healthy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The background thread, which no test runs, found everything in order."""
     monkeypatch.setattr("aisoc_admin.health._health.checks", HEALTHY)
+
+
+@pytest.fixture
+def guarded(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """guarded("enforce") gives this process that guard."""
+
+    def put(mode: str, *, active: bool = True, selftest: bool = True) -> None:
+        for place in ("process", "errors"):
+            monkeypatch.setattr(f"console.{place}.guard_snapshot", lambda: GuardSnapshot(mode, active=active, selftest=selftest))
+
+    return put
+
+
+@pytest.fixture
+def heard(db: None) -> Callable[..., ProcessBeat]:
+    """heard() is the heartbeat of this process, heard("worker-1:9", role="worker", seconds_ago=60) that of another one under the same policy."""
+
+    def beat(name: str = "", *, seconds_ago: float = 3, **fields: Any) -> ProcessBeat:
+        host, _colon, pid = (name or process_name()).rpartition(":")
+        now, policy = timezone.now(), airgap_snapshot()
+        values = {
+            "instance": f"{host}{pid}{ProcessBeat.objects.count()}", "service": "api", "role": "web", "host": host, "pid": int(pid), "version": "0.1.0",
+            "airgapped": policy.enabled, "guard": "enforce" if policy.enabled else "inactive", "digest": policy_digest(policy), "skew": 0.1,
+            "started_at": now - timedelta(hours=40), "beat_at": now - timedelta(seconds=seconds_ago),
+        }  # fmt: skip
+        return ProcessBeat.objects.create(**{**values, **fields})
+
+    return beat
+
+
+@pytest.fixture
+def agreeing(sealed: None, heard: Callable[..., ProcessBeat]) -> None:
+    """This process and three others, all under the policy of `sealed`."""
+    heard()
+    heard("worker-1:9", service="threatintel", role="worker")
+    heard("worker-2:9", service="actions", role="worker")
+    heard("beat-1:7", service="threatintel", role="beat")
 
 
 @pytest.fixture

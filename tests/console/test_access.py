@@ -6,8 +6,16 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-PAGES = [reverse(f"console:{name}") for name in ("deployment", "deployment_json", "deployment_md", "feeds", "feeds_json", "feeds_md")]
+from console.nav import blocked_attempts
+from tests.airgap.trail import drained, event
+
+PAGES = [
+    reverse(f"console:{page}{form}")
+    for page in ("deployment", "feeds", "egress")
+    for form in ("", "_json", "_md")
+]  # fmt: skip
 Text = Callable[[Any], str]
 pytestmark = pytest.mark.django_db
 
@@ -109,6 +117,33 @@ def test_navigation_marks_the_page_and_counts_refused_feeds(operator: Client, te
 
 def test_a_count_of_zero_is_shown(operator: Client, text: Text) -> None:
     assert "Threat-intel feeds 0 refused" in text(operator.get("/settings/deployment/"))
+
+
+def test_the_attempts_of_a_day_are_counted_beside_their_page(operator: Client, text: Text, database_away: Callable[[], Any]) -> None:
+    assert "Blocked egress 0 in 24 h" in text(operator.get(PAGES[0]))
+    drained(event(minute=timezone.now().replace(second=0, microsecond=0), count=1400))
+    assert "Blocked egress 1,400 in 24 h" in text(operator.get("/settings/feeds/"))
+    with database_away():
+        assert blocked_attempts() == "unknown"
+
+
+@pytest.mark.usefixtures("sealed")
+@pytest.mark.parametrize("page", ["/settings/deployment/", "/settings/feeds/", "/settings/egress/"])
+@pytest.mark.parametrize(
+    ("guard", "words"),
+    [
+        (("report", True), "Air gap: on Guard: report"),
+        (("off", False), "Air gap: on Guard: off"),
+        (("enforce", False), "Air gap: on Guard: not working"),
+        (("enforce", True), "Air gap: on Times"),
+    ],
+)
+def test_a_guard_that_does_not_hold_stands_in_the_header_of_every_page(
+    guard: tuple[str, bool], words: str, page: str, auditor: Client, text: Text, guarded: Callable[..., None]
+) -> None:
+    mode, works = guard
+    guarded(mode, active=works, selftest=works)
+    assert words in text(auditor.get(page))
 
 
 @pytest.mark.usefixtures("sealed")

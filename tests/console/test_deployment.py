@@ -1,4 +1,4 @@
-"""Deployment & AI: verdict, policy, language model, this process, try a host."""
+"""Deployment & AI: verdict, policy, language model, try a host. The processes have a file of their own."""
 
 import json
 from collections.abc import Callable
@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
-from airgap.snapshot import GuardSnapshot, airgap_snapshot
+from airgap.snapshot import airgap_snapshot
 from llm.snapshot import llm_snapshot
+from tests.airgap.trail import drained, event
 
 URL = "/settings/deployment/"
 Text = Callable[[Any], str]
@@ -16,32 +18,22 @@ Put = Callable[..., object]
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def guarded(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """guarded("enforce") gives this process that guard."""
-
-    def put(mode: str, *, active: bool = True, selftest: bool = True) -> None:
-        monkeypatch.setattr("console.process.guard_snapshot", lambda: GuardSnapshot(mode, active=active, selftest=selftest))
-
-    return put
-
-
 # ── Verdict ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-@pytest.mark.usefixtures("sealed", "healthy")
+@pytest.mark.usefixtures("healthy", "agreeing")
 def test_ok_when_gate_guard_and_checks_are_in_order(operator: Client, text: Text, guarded: Callable[..., None]) -> None:
     guarded("enforce")
     page = text(operator.get(URL))
-    assert "OK This process is air-gapped: the gate and the process guard are in force." in page
+    assert "OK This deployment is air-gapped; all 4 processes agree." in page
 
 
-@pytest.mark.usefixtures("sealed", "healthy")
+@pytest.mark.usefixtures("healthy", "agreeing")
 def test_an_inactive_guard_needs_attention_and_blames_no_setting(operator: Client, text: Text) -> None:
     page = text(operator.get(URL))
-    assert "ATTENTION This process is air-gapped; one point needs attention." in page
+    assert "ATTENTION This deployment is air-gapped; one point needs attention." in page
     assert "Process guard: inactive. It is not installed in this process, and no setting changes that." in page
 
 
-@pytest.mark.usefixtures("sealed", "healthy")
+@pytest.mark.usefixtures("healthy", "agreeing")
 @pytest.mark.parametrize("mode", ["report", "off"])
 def test_a_guard_that_stops_nothing_needs_attention_and_names_its_variable(
     mode: str, operator: Client, text: Text, guarded: Callable[..., None]
@@ -52,7 +44,7 @@ def test_a_guard_that_stops_nothing_needs_attention_and_names_its_variable(
     assert "Set AISOC_AIRGAP_GUARD=enforce and restart." in page
 
 
-@pytest.mark.usefixtures("sealed", "healthy")
+@pytest.mark.usefixtures("healthy", "agreeing")
 @pytest.mark.parametrize(("active", "selftest"), [(False, True), (True, False)])
 def test_a_guard_that_should_work_and_does_not_is_failing(
     active: bool, selftest: bool, operator: Client, text: Text, guarded: Callable[..., None]
@@ -62,15 +54,16 @@ def test_a_guard_that_should_work_and_does_not_is_failing(
 
 
 @pytest.mark.usefixtures("healthy")
-def test_air_gap_off_is_off_and_not_green(operator: Client, environment: Put, text: Text) -> None:
+def test_air_gap_off_is_off_and_not_green(operator: Client, environment: Put, text: Text, heard: Callable[..., object]) -> None:
     environment()
+    heard()
     page = operator.get(URL)
     assert "OFF Outbound requests are not restricted: air-gap mode is off in this process." in text(page)
     assert "Air gap: off" in text(page)
     assert 'class="banner off"' in page.content.decode()
 
 
-@pytest.mark.usefixtures("sealed")
+@pytest.mark.usefixtures("agreeing")
 def test_a_failed_health_check_needs_attention_and_gives_its_reason(operator: Client, text: Text, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aisoc_admin.health._health.checks", {"database": "ok", "broker": "away (ConnectionError)", "spool": "ok"})
     page = text(operator.get(URL))
@@ -80,23 +73,27 @@ def test_a_failed_health_check_needs_attention_and_gives_its_reason(operator: Cl
 
 @pytest.mark.usefixtures("healthy")
 def test_a_refused_llm_is_refused_takes_the_fallback_and_would_call(
-    operator: Client, environment: Put, text: Text, guarded: Callable[..., None]
+    operator: Client, environment: Put, text: Text, guarded: Callable[..., None], heard: Callable[..., object]
 ) -> None:
     guarded("enforce")
     environment(AISOC_AIRGAPPED="1", OPENAI_API_KEY="sk-planted-7777")
+    heard()
     page = text(operator.get(URL))
-    assert "ATTENTION This process is air-gapped; one point needs attention." in page
+    assert "ATTENTION This deployment is air-gapped; one point needs attention." in page
     assert "Answers take the deterministic fallback. api.openai.com is a public name and not on AISOC_AIRGAP_ALLOWLIST." in page
     assert "Explain takes REFUSED the deterministic fallback" in page
     assert "Would call https://api.openai.com/v1/chat/completions OPENAI_BASE_URL (default)" in page
 
 
 @pytest.mark.usefixtures("healthy")
-def test_no_llm_is_off_and_no_reason_for_attention(operator: Client, environment: Put, text: Text, guarded: Callable[..., None]) -> None:
+def test_no_llm_is_off_and_no_reason_for_attention(
+    operator: Client, environment: Put, text: Text, guarded: Callable[..., None], heard: Callable[..., object]
+) -> None:
     guarded("enforce")
     environment(AISOC_AIRGAPPED="1")
+    heard()
     page = text(operator.get(URL))
-    assert "OK This process is air-gapped" in page
+    assert "OK This deployment is air-gapped; this process is the only one of it." in page
     assert "Explain takes OFF the deterministic fallback" in page
     assert "nothing: no base URL is set LLM_BASE_URL (unset)" in page
 
@@ -142,13 +139,18 @@ def test_will_call_is_the_address_that_is_called(base_url: str, called: str, ope
 
 
 @pytest.mark.usefixtures("sealed", "healthy")
-def test_this_process_is_the_only_row_and_says_so(operator: Client, text: Text, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("console.process.socket.gethostname", lambda: "api-2")
+def test_the_health_checks_are_those_of_the_process_that_answers(operator: Client, text: Text, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.process.process_name", lambda: "api-2:31")
     page = text(operator.get(URL))
-    assert "Seen by node api-2; other processes may differ" in page
-    assert "Only the process that answered is known here." in page
-    assert "api-2 api on inactive" in page
+    assert "Seen by api-2:31 · computed" in page
+    assert "Of api-2:31 alone, as its last round found them." in page
     assert "database broker spool" in page
+
+
+def test_the_attempts_of_a_day_stand_beside_the_policy(operator: Client, text: Text) -> None:
+    assert "Blocked, 24 h 0 · Blocked egress" in text(operator.get(URL))
+    drained(event(minute=timezone.now().replace(second=0, microsecond=0), count=14))
+    assert "Blocked, 24 h 14 · Blocked egress" in text(operator.get(URL))
 
 
 @pytest.mark.usefixtures("sealed")
@@ -157,10 +159,11 @@ def test_curl_lines_use_scheme_and_host_of_the_request(operator: Client, setting
     page = text(operator.get(URL, headers={"host": "soc.corp:8443"}, secure=True))
     for path in ("/api/v1/airgap/status", "/api/v1/llm/status", "/health"):
         assert f"curl -s 'https://soc.corp:8443{path}'" in page
+    assert """curl -s -H "Authorization: Token $TOKEN" 'https://soc.corp:8443/api/v1/airgap/processes'""" in page
 
 
 # ── The same in other forms ──────────────────────────────────────────────────────────────────────────────────────────
-@pytest.mark.usefixtures("sealed", "healthy")
+@pytest.mark.usefixtures("healthy", "agreeing")
 def test_json_is_a_download_with_the_snapshots_of_the_api(auditor: Client) -> None:
     response = auditor.get(f"{URL}deployment.json")
     assert response.headers["Content-Disposition"] == 'attachment; filename="deployment.json"'
@@ -168,14 +171,15 @@ def test_json_is_a_download_with_the_snapshots_of_the_api(auditor: Client) -> No
     assert body["airgap"] == airgap_snapshot().as_dict()
     assert body["llm"] == llm_snapshot().as_dict()
     assert body["verdict"] == "ATTENTION"
-    assert body["processes"][0]["guard"]["mode"] == "inactive"
+    assert body["seen_by"]["guard"]["mode"] == "inactive"
+    assert body["blocked_24h"] == 0
     assert body["origins"]["mode"] == {"variable": "AISOC_AIRGAPPED", "source": "environment"}
 
 
-@pytest.mark.usefixtures("sealed", "healthy")
+@pytest.mark.usefixtures("healthy", "agreeing")
 def test_markdown_gives_verdict_values_and_witness_unescaped(auditor: Client) -> None:
     body = auditor.get(f"{URL}deployment.md").content.decode()
-    assert body.startswith("# Deployment & AI\n\n**ATTENTION** This process is air-gapped")
+    assert body.startswith("# Deployment & AI\n\n**ATTENTION** This deployment is air-gapped")
     assert "| Mode | on | AISOC_AIRGAPPED (environment) |" in body
     assert "| Will call | http://ollama:11434/v1/chat/completions | LLM_BASE_URL (environment) |" in body
     assert "Source: http://testserver/settings/deployment/" in body
@@ -193,7 +197,7 @@ def test_no_form_of_the_page_holds_any_part_of_a_key(form: str, operator: Client
 def test_the_digest_is_equal_for_equal_policies_and_differs_otherwise(operator: Client, environment: Put) -> None:
     def digest(**variables: str) -> str:
         environment(**variables)
-        return str(json.loads(operator.get(f"{URL}deployment.json").content)["processes"][0]["digest"])
+        return str(json.loads(operator.get(f"{URL}deployment.json").content)["seen_by"]["digest"])
 
     on = digest(AISOC_AIRGAPPED="1", AISOC_AIRGAP_ALLOWLIST="intel.corp")
     assert on == digest(AISOC_AIRGAPPED="yes", AISOC_AIRGAP_ALLOWLIST=" Intel.Corp.,")

@@ -85,7 +85,7 @@ def _node(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("sealed")
-@pytest.mark.parametrize("path", ["/settings/deployment/", "/settings/feeds/", "/settings/feeds/feeds.json", "/login/"])
+@pytest.mark.parametrize("path", ["/settings/deployment/", "/settings/feeds/", "/settings/feeds/feeds.json", "/settings/egress/", "/login/"])
 @pytest.mark.parametrize("who", ["anonymous", "unknown session", "operator"])
 def test_without_the_database_every_page_is_503_unknown_and_public_only(
     path: str, who: str, reader: Callable[..., Client], database_away: Callable[[], Any], text: Text
@@ -104,6 +104,16 @@ def test_without_the_database_every_page_is_503_unknown_and_public_only(
         assert words in page
     for words in HIDDEN:
         assert words not in page
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("sealed")
+def test_without_the_database_a_guard_that_does_not_hold_is_told_all_the_same(
+    guarded: Callable[..., None], database_away: Callable[[], Any], text: Text
+) -> None:
+    guarded("report")
+    with database_away():
+        assert "Process guard: report. It logs and counts, and stops nothing." in text(Client().get("/settings/deployment/"))
 
 
 @pytest.mark.django_db
@@ -131,7 +141,7 @@ def test_a_broken_constraint_is_a_fault_and_no_missing_database(operator: Client
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("sealed")
-@pytest.mark.parametrize("path", ["/login/", "/logout/", "/settings/feeds/kev/poll/"])
+@pytest.mark.parametrize("path", ["/login/", "/logout/", "/settings/feeds/kev/poll/", "/settings/deployment/processes/x/forget/"])
 def test_without_the_database_forms_are_503_too(path: str, operator: Client, database_away: Callable[[], Any], text: Text) -> None:
     with database_away():
         response = operator.post(path, {"username": "alice", "password": "x"})

@@ -111,7 +111,10 @@ def test_details_list_the_last_twenty_runs_newest_first(auditor: Client, ran: Ra
 
 def test_a_failed_run_shows_its_reason_as_text(auditor: Client, ran: Ran) -> None:
     ran("kev", "failed", reason="<b>The catalogue is not whole JSON</b>")
-    assert "&lt;b&gt;The catalogue is not whole JSON&lt;/b&gt;" in row(auditor.get(URL), "kev")
+    page = auditor.get(URL)
+    assert "&lt;b&gt;The catalogue is not whole JSON&lt;/b&gt;" in row(page, "kev")
+    assert "<b>The catalogue" not in page.content.decode(), "nor in the Markdown that the page holds for copying"
+    assert "<b>The catalogue" in auditor.get(f"{URL}feeds.md").content.decode()
 
 
 def test_times_are_relative_and_absolute_in_a_time_element(auditor: Client, ran: Ran) -> None:

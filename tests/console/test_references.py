@@ -8,9 +8,19 @@ from pathlib import Path
 import pytest
 from django.contrib.staticfiles import finders
 from django.test import Client
+from django.utils import timezone
+
+from tests.airgap.trail import drained, event
 
 STATIC = Path(__file__).resolve().parents[2] / "console" / "static" / "console"
-PAGES = ["/settings/deployment/?host=https://api.openai.com/v1", "/settings/feeds/", "/settings/feeds/?q=nothing", "/admin/"]
+PAGES = [
+    "/settings/deployment/?host=https://api.openai.com/v1",
+    "/settings/feeds/",
+    "/settings/feeds/?q=nothing",
+    "/settings/egress/",
+    "/settings/egress/?span=7d&host=none.example&rule='%3Cb&span=x",
+    "/admin/",
+]
 REFERENCES = {"src", "href", "action", "formaction", "poster", "srcset", "data", "background", "cite", "ping", "xlink:href", "manifest"}
 
 
@@ -36,7 +46,10 @@ def tags_of(body: bytes) -> Tags:
 
 
 @pytest.fixture
-def pages(reader: Callable[..., Client], sealed: None) -> list[tuple[str, bytes]]:
+def pages(reader: Callable[..., Client], sealed: None, heard: Callable[..., object]) -> list[tuple[str, bytes]]:
+    heard("gone-1:3", seconds_ago=600)
+    minute = timezone.now().replace(second=0, microsecond=0)
+    drained(event(minute=minute), event(minute=minute, host="134744072", rule="malformed", purpose="feed.otx"))
     staff = reader("operator", staff=True)
     signed_in = [(path, staff.get(path).content) for path in PAGES]
     return [*signed_in, ("/login/", Client().get("/login/").content), ("/nowhere/", Client().get("/nowhere/").content)]

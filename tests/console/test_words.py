@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.template import Context, Template
 
-from console.templatetags.console import ago, every, moment, took
+from console.templatetags.console import ago, breakable, every, moment, took
+from console.wording import counted, in_words
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,25 @@ def test_a_badge_is_shape_word_and_colour(word: str) -> None:
 def test_a_word_that_is_no_verdict_is_an_error() -> None:
     with pytest.raises(ValueError):
         Template("{% load console %}{% badge 'FINE' %}").render(Context())
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(0, "0 processes"), (1, "1 process"), (1204, "1,204 processes")]
+)  # fmt: skip
+def test_counts_read_as_words(number: int, words: str) -> None:
+    assert counted(number, "process", "processes") == words
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c"), (["a", "b", "c", "d", "e"], "a, b, c and 2 more")],
+)
+def test_lists_read_as_words(names: list[str], words: str) -> None:
+    assert in_words(names) == words
+
+
+def test_a_long_word_breaks_after_its_joints_and_stays_text() -> None:
+    assert breakable("a_b.<i>") == "a_<wbr>b.<wbr>&lt;i&gt;"
 
 
 def test_a_cell_of_a_markdown_table_stays_one_cell() -> None:
