@@ -129,6 +129,8 @@ class EgressTotal(models.Model):
     count = models.PositiveBigIntegerField()
     first_seen = models.DateTimeField()
     last_seen = models.DateTimeField()
+    minutes = models.BigIntegerField(default=0)  # of an hour: bit n is set when minute n has rows of this; of a day: 0
+    reason = models.TextField(blank=True)  # of the latest row; "" for OTHER, which has many
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=["span", "start", "key"], name="airgap_total_once"),)

@@ -1,19 +1,24 @@
 """Reads of the trail: records summed from the rows, and overviews of long spans from the totals."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, Final
 
-from django.db.models import Count, Max, Min, QuerySet, Sum
+from django.db.models import Count, Max, Min, Q, QuerySet, Sum
 
 from airgap.models import EgressEvent, EgressTotal
 from airgap.totals import start_of
 
 KEYS = ("minute", "service", "process", "host", "port", "path", "rule", "layer", "purpose", "tenant", "caller")
 SUMS = {"sum": Sum("count"), "row": Min("position"), "first": Min("first_seen"), "last": Max("last_seen"), "why": Max("reason")}
-WINDOW = 2000  # rows summed at a time: what one page costs does not grow with the trail
+# Rows summed at a time, more with each: what one page costs does not grow with the trail.
+FIRST_WINDOW = 300
+LAST_WINDOW = 4800
 HOUR: Final = timedelta(hours=1)
+MINUTE: Final = timedelta(minutes=1)
+MAX_HOURS: Final = 64  # whose totals are read at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,42 +65,60 @@ class Position:
 
 def events(wanted: EventFilter, after: Position | None = None) -> Iterator[tuple[Position, dict[str, Any]]]:
     """The summed records, newest minute first, each with the position behind it. Reads a window at a time."""
-    for rows in _stretches(wanted, after):
-        yield from _windows(rows, after)
-
-
-def _stretches(wanted: EventFilter, after: Position | None) -> Iterator[QuerySet[EgressEvent]]:
-    """The rows in pieces, newest first: in one, or, where a filter may match few of many, only the hours that the totals know of.
-
-    Not for the host, which has an index, and which the totals fold into `(other)` beyond their bound.
-    """
-    rows = wanted.rows()
     if not wanted.words().keys() - {"host"}:
-        yield rows
+        yield from _windows(wanted, after)
         return
-    hours = EventFilter(**{**asdict(wanted), "host": ""}).totals(EgressTotal.Span.HOUR)
+    # A filter that may match few of many: only the minutes that the totals know of. Not for the host, which has an index, and
+    # which the totals fold into `(other)` beyond their bound.
+    minutes = _minutes(replace(wanted, host=""), after)
+    while latest := next(minutes, None):
+        chosen = [latest, *islice(minutes, HOUR // MINUTE - 1)]
+        yield from _windows(replace(wanted, since=chosen[-1], until=latest + MINUTE), after, chosen)
+
+
+def _minutes(wanted: EventFilter, after: Position | None) -> Iterator[datetime]:
+    """Every minute that has rows like these, newest first. Reads the totals of 1 hour, then of 2, 4, … that have some."""
+    totals = wanted.totals(EgressTotal.Span.HOUR).order_by("-start")
     if after is not None:
-        hours = hours.filter(start__lte=after.minute)
-    for start in hours.order_by("-start").values_list("start", flat=True).distinct():
-        yield rows.filter(minute__gte=start, minute__lt=start + HOUR)
+        totals = totals.filter(start__lte=after.minute)
+    size = 1
+    while starts := list(totals.values_list("start", flat=True).distinct()[:size]):
+        masks: dict[datetime, int] = dict.fromkeys(starts, 0)
+        for start, minutes in totals.filter(start__gte=starts[-1]).values_list("start", "minutes").distinct():
+            if start in masks:  # not what was drained since
+                masks[start] |= minutes
+        for start, mask in masks.items():
+            for moment in (start + MINUTE * number for number in reversed(range(60)) if mask >> number & 1):
+                if (wanted.since is None or moment >= wanted.since) and (wanted.until is None or moment < wanted.until):
+                    yield moment
+        totals, size = totals.filter(start__lt=starts[-1]), min(2 * size, MAX_HOURS)
 
 
-def _windows(rows: QuerySet[EgressEvent], after: Position | None) -> Iterator[tuple[Position, dict[str, Any]]]:
-    upper = after.minute if after is not None else None
+def _windows(wanted: EventFilter, after: Position | None, minutes: Sequence[datetime] = ()) -> Iterator[tuple[Position, dict[str, Any]]]:
+    """The records of the filter's span; of these minutes of it, when they are given.
+
+    Each query has one bound above and one below: of two, a database may take the wider one for its index.
+    """
+    rows = replace(wanted, since=None, until=None).rows()
+    if minutes:
+        rows = rows.filter(minute__in=minutes)
+    until = wanted.until
+    if after is not None and (until is None or after.minute < until):
+        until = after.minute + MINUTE
+    size = FIRST_WINDOW
     while True:
-        window = rows if upper is None else rows.filter(minute__lte=upper)
-        lower = window.order_by("-minute").values_list("minute", flat=True)[WINDOW : WINDOW + 1].first()
+        window = rows if until is None else rows.filter(minute__lt=until)
+        found = window if wanted.since is None else window.filter(minute__gte=wanted.since)
+        last = found.order_by("-minute").values_list("minute", flat=True)[size : size + 1].first()
+        lower = last if last is not None else wanted.since
         part = window if lower is None else window.filter(minute__gte=lower)
         for record in part.values(*KEYS).annotate(**SUMS).order_by("-minute", "row"):
             if after is not None and record["minute"] == after.minute and record["row"] <= after.row:
                 continue
             yield Position(record["minute"], record["row"]), _shown(record)
-        if lower is None:
+        if last is None:
             return
-        earlier = rows.filter(minute__lt=lower).order_by("-minute").values_list("minute", flat=True).first()
-        if earlier is None:
-            return
-        upper, after = earlier, None
+        until, size = last, min(2 * size, LAST_WINDOW)
 
 
 def _shown(record: dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +173,10 @@ GROUP: Final = ("host", "port", "rule", "layer", "purpose", "tenant", "caller")
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Attempts of one caller to one host. `where`: the node (host:pid for a span of an hour or one host) when it is one, else "" ."""
+    """Attempts of one caller to one host. `where`: the node (host:pid for a span of an hour or one host) when it is one, else "".
+
+    `reason`: in the gate's words; "" where many are counted together.
+    """
 
     host: str
     port: int | None
@@ -164,6 +190,7 @@ class Group:
     where: str
     first_seen: datetime
     last_seen: datetime
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +210,7 @@ def overview(wanted: EventFilter, span: Span, now: datetime) -> Overview:
 
     From the totals; from the rows for an hour or one host, which the totals do not tell apart in every case.
     """
-    wanted = EventFilter(**{**asdict(wanted), "since": span.since(now), "until": None})
+    wanted = replace(wanted, since=span.since(now), until=None)
     found: QuerySet[Any]
     if span.step < HOUR or wanted.host:
         found, start, node = wanted.rows(), "minute", "process"
@@ -193,9 +220,9 @@ def overview(wanted: EventFilter, span: Span, now: datetime) -> Overview:
     for moment, count in found.values_list(start).annotate(sum=Sum("count")).order_by():
         if (begin := span.begin(moment)) in steps:  # not the minute that has begun since
             steps[begin] += count
-    numbers = found.aggregate(attempts=Sum("count"), hosts=Count("host", distinct=True), callers=Count("caller", distinct=True))
+    numbers = found.aggregate(attempts=Sum("count"), hosts=Count("host", distinct=True), callers=Count("caller", distinct=True, filter=~Q(caller="")))
     grouped = found.values(*GROUP).annotate(
-        sum=Sum("count"), nodes=Count(node, distinct=True), where=Max(node), first=Min("first_seen"), last=Max("last_seen")
+        sum=Sum("count"), nodes=Count(node, distinct=True), where=Max(node), first=Min("first_seen"), last=Max("last_seen"), why=Max("reason")
     )
     groups = [
         Group(
@@ -206,6 +233,7 @@ def overview(wanted: EventFilter, span: Span, now: datetime) -> Overview:
             where=record["where"] if record["nodes"] == 1 else "",
             first_seen=record["first"],
             last_seen=record["last"],
+            reason=record["why"],
         )
         for record in grouped.order_by("-sum", "-last")[: MAX_GROUPS + 1]
     ]

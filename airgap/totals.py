@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,7 +11,6 @@ from airgap.models import EgressEvent, EgressTotal
 from airgap.spool import OTHER
 
 MAX_TARGETS: Final = 200  # totals an hour or day before further hosts are counted as OTHER
-_SPANS: Final = tuple(EgressTotal.Span.values)
 FIELDS: Final = ("host", "port", "rule", "layer", "service", "node", "purpose", "tenant", "caller")
 
 
@@ -19,10 +18,21 @@ FIELDS: Final = ("host", "port", "rule", "layer", "service", "node", "purpose", 
 class _Sum:
     """What is to be added to one total."""
 
-    fields: tuple[str | int, ...]
     count: int
     first_seen: datetime
     last_seen: datetime
+    minutes: int
+    reason: str
+
+    def add(self, other: "_Sum") -> None:
+        self.count += other.count
+        self.first_seen, self.last_seen = min(self.first_seen, other.first_seen), max(self.last_seen, other.last_seen)
+        self.minutes |= other.minutes
+        self.reason = other.reason
+
+
+_Fields = tuple[str | int, ...]
+_Targets = dict[_Fields, _Sum]
 
 
 def node_of(process: str) -> str:
@@ -37,52 +47,56 @@ def start_of(span: str, moment: datetime) -> datetime:
 
 def add(rows: Iterable[EgressEvent]) -> None:
     """Add the rows to the totals of their hours and days. Within a transaction that holds the trail's head."""
-    sums: dict[tuple[str, datetime], dict[tuple[str | int, ...], _Sum]] = {}
+    hours: dict[datetime, _Targets] = {}
+    days: dict[datetime, _Targets] = {}
     for row in rows:
-        fields = (row.host, row.port, row.rule, row.layer, row.service, node_of(row.process), row.purpose, row.tenant, row.caller)
-        for span in _SPANS:
-            targets = sums.setdefault((span, start_of(span, row.minute)), {})
-            _merge(targets, fields, row.count, row.first_seen, row.last_seen)
-    for (span, start), targets in sums.items():
-        _store(span, start, targets)
+        fields: _Fields = (row.host, row.port, row.rule, row.layer, row.service, node_of(row.process), row.purpose, row.tenant, row.caller)
+        hour = start_of(EgressTotal.Span.HOUR, row.minute)
+        minutes = 1 << row.minute.minute
+        _merge(hours.setdefault(hour, {}), fields, _Sum(row.count, row.first_seen, row.last_seen, minutes, row.reason))
+    for hour, targets in hours.items():
+        day = days.setdefault(start_of(EgressTotal.Span.DAY, hour), {})
+        for key, total in targets.items():
+            _merge(day, key, replace(total, minutes=0))
+    for hour, targets in hours.items():
+        _store(EgressTotal.Span.HOUR, hour, targets)
+    for start, targets in days.items():
+        _store(EgressTotal.Span.DAY, start, targets)
 
 
-def _merge(targets: dict[tuple[str | int, ...], _Sum], fields: tuple[str | int, ...], count: int, first: datetime, last: datetime) -> None:
-    total = targets.get(fields)
-    if total is None:
-        targets[fields] = _Sum(fields, count, first, last)
+def _merge(targets: _Targets, fields: _Fields, total: _Sum) -> None:
+    if fields in targets:
+        targets[fields].add(total)
     else:
-        total.count, total.first_seen, total.last_seen = total.count + count, min(total.first_seen, first), max(total.last_seen, last)
+        targets[fields] = total
 
 
-def _store(span: str, start: datetime, targets: dict[tuple[str | int, ...], _Sum]) -> None:
+def _store(span: str, start: datetime, targets: _Targets) -> None:
     stored = {total.key: total for total in EgressTotal.objects.filter(span=span, start=start)}
     room = MAX_TARGETS - len(stored)
-    kept: dict[tuple[str | int, ...], _Sum] = {}
+    kept: _Targets = {}
     for fields, total in targets.items():
         if _key(fields) not in stored:
             if room <= 0:
-                _merge(kept, (OTHER, 0, *fields[2:-1], ""), total.count, total.first_seen, total.last_seen)
+                _merge(kept, (OTHER, 0, *fields[2:-1], ""), replace(total, reason=""))
                 continue
             room -= 1
-        _merge(kept, fields, total.count, total.first_seen, total.last_seen)
+        _merge(kept, fields, total)
     EgressTotal.objects.bulk_create(
-        [_row(span, start, total, stored.get(_key(total.fields))) for total in kept.values()],
+        [_row(span, start, fields, total, stored.get(_key(fields))) for fields, total in kept.items()],
         update_conflicts=True,
         unique_fields=["span", "start", "key"],
-        update_fields=["count", "first_seen", "last_seen"],
+        update_fields=["count", "first_seen", "last_seen", "minutes", "reason"],
     )
 
 
-def _row(span: str, start: datetime, total: _Sum, stored: EgressTotal | None) -> EgressTotal:
-    row = EgressTotal(span=span, start=start, key=_key(total.fields), count=total.count, first_seen=total.first_seen, last_seen=total.last_seen)
-    for name, value in zip(FIELDS, total.fields, strict=True):
-        setattr(row, name, value)
+def _row(span: str, start: datetime, fields: _Fields, total: _Sum, stored: EgressTotal | None) -> EgressTotal:
     if stored is not None:
-        row.count += stored.count
-        row.first_seen, row.last_seen = min(row.first_seen, stored.first_seen), max(row.last_seen, stored.last_seen)
-    return row
+        before = _Sum(stored.count, stored.first_seen, stored.last_seen, stored.minutes, stored.reason)
+        before.add(total)
+        total = before
+    return EgressTotal(span=span, start=start, key=_key(fields), **dict(zip(FIELDS, fields, strict=True)), **asdict(total))
 
 
-def _key(fields: tuple[str | int, ...]) -> str:
+def _key(fields: _Fields) -> str:
     return hashlib.sha256(json.dumps(fields).encode()).hexdigest()

@@ -12,7 +12,6 @@ from django.utils import timezone
 from airgap import clock
 from airgap.active import active_policy
 from airgap.events_api import PAGE
-from airgap.models import EgressEvent
 from airgap.policy import Rule
 from airgap.queries import SPANS, Choices, Group, Overview, attempts_lately, choices, events, overview
 from airgap.snapshot import airgap_snapshot
@@ -193,42 +192,28 @@ def read_trail(asked: Asked, now: datetime) -> Trail:
         overview=found,
         marks=marks,
         chart=chart(asked.span, found.bars, marks),
-        groups=group_rows(found.groups, reasons_of(found.groups), "node" if asked.by_node else "process"),
+        groups=group_rows(found.groups, "node" if asked.by_node else "process"),
         events=tuple(event for _position, event in listed[:PAGE]),
         older=cursor_of(listed[PAGE - 1][0]) if len(listed) > PAGE else "",
         choices=choices(asked.span, now),
     )
 
 
-def group_rows(groups: Iterable[Group], reasons: dict[tuple[Any, ...], str], place: str) -> tuple[GroupRow, ...]:
+def group_rows(groups: Iterable[Group], place: str) -> tuple[GroupRow, ...]:
     """`place`: what a group counts its places in, "node" or "process"."""
     variables = {spec.name: tuple(name for name in spec.variables if name.endswith("_URL")) for spec in feeds()}
-    return tuple(_group_row(group, reasons.get(_reason_key(group), ""), variables, place) for group in groups)
+    return tuple(_group_row(group, variables, place) for group in groups)
 
 
-def reasons_of(groups: Sequence[Group]) -> dict[tuple[Any, ...], str]:
-    """The reason in the gate's own words, from the last row of each group: a group is a sum, which keeps none. One query over its index."""
-    if not groups:
-        return {}
-    minutes = {group.last_seen.replace(second=0, microsecond=0) for group in groups}
-    rows = EgressEvent.objects.filter(host__in={group.host for group in groups}, minute__in=minutes)
-    found = rows.order_by("position").values_list("host", "port", "rule", "layer", "purpose", "tenant", "caller", "reason")
-    return {(host, port or None, *rest): reason for host, port, *rest, reason in found}
-
-
-def _reason_key(group: Group) -> tuple[Any, ...]:
-    return (group.host, group.port, group.rule, group.layer, group.purpose, group.tenant, group.caller)
-
-
-def _group_row(group: Group, reason: str, variables: dict[str, tuple[str, ...]], place: str) -> GroupRow:
+def _group_row(group: Group, variables: dict[str, tuple[str, ...]], place: str) -> GroupRow:
     target = Target(group.host, group.port, group.rule, group.layer, group.purpose, group.tenant, group.caller)
     advice = advise(target, variables)
     return GroupRow(
-        key=sha256(repr(_reason_key(group)).encode()).hexdigest()[:12],
+        key=sha256(repr(target).encode()).hexdigest()[:12],
         group=group,
         title=host_port(group.host, group.port),
         where=group.where or counted(group.nodes, place, "processes" if place == "process" else ""),
-        why=why(target, reason),
+        why=why(target, group.reason),
         advice=advice,
         listed=bool(advice.entry) and active_policy().decide_host(group.host, group.port).rule is Rule.ALLOWLISTED,
     )

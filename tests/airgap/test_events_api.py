@@ -76,7 +76,8 @@ def test_filters(query: dict[str, str], hosts: list[str], get: Any) -> None:
 
 @pytest.mark.parametrize("window", [1, 3, 7, 1000])
 def test_pages_hold_every_record_once_and_new_rows_disturb_nothing(window: int, get: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries, "WINDOW", window)
+    monkeypatch.setattr(queries, "FIRST_WINDOW", window)
+    monkeypatch.setattr(queries, "LAST_WINDOW", 2 * window)
     for minute in range(6):
         for host in range(5):
             row(minute, f"h{host}.example")
