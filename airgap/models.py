@@ -45,7 +45,7 @@ class EgressEvent(models.Model):
     objects = ImmutableRows.as_manager()
 
     class Meta:
-        indexes = (models.Index(fields=["minute"]), models.Index(fields=["host", "minute"]))
+        indexes = (models.Index(fields=["minute"]), models.Index(fields=["host", "minute", "count"]))
 
     def __str__(self) -> str:
         return f"{self.minute:%Y-%m-%dT%H:%MZ} {self.host}:{self.port} {self.rule} ×{self.count}"
@@ -104,13 +104,14 @@ class DayHead(models.Model):
 
 
 class EgressTotal(models.Model):
-    """Attempts of one hour or day (UTC) of one (host, port, rule, layer, service, node, purpose, tenant, caller), for pages over long spans.
+    """Attempts of five minutes, one hour or one day (UTC) of one (host, port, rule, layer, service, node, purpose, tenant, caller), for pages over long spans.
 
     Kept in the drain's own transaction, so that it always equals the sum of the rows. The number of targets a span is
     bounded: what is beyond stands under the host `(other)`.
     """
 
     class Span(models.TextChoices):
+        FIVE_MINUTES = "5min"  # kept for some hours
         HOUR = "hour"
         DAY = "day"
 
@@ -129,7 +130,7 @@ class EgressTotal(models.Model):
     count = models.PositiveBigIntegerField()
     first_seen = models.DateTimeField()
     last_seen = models.DateTimeField()
-    minutes = models.BigIntegerField(default=0)  # of an hour: bit n is set when minute n has rows of this; of a day: 0
+    minutes = models.BigIntegerField(default=0)  # of an hour: bit n is set when minute n has rows of this; of others: 0
     reason = models.TextField(blank=True)  # of the latest row; "" for OTHER, which has many
 
     class Meta:

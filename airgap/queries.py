@@ -145,12 +145,13 @@ def _shown(record: dict[str, Any]) -> dict[str, Any]:
 # ── Overviews ────────────────────────────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of time up to now, in `bars` steps that begin on the clock (UTC)."""
+    """A stretch of time up to now, in `bars` steps that begin on the clock (UTC), summed from these totals."""
 
     word: str
     title: str
     step: timedelta
     bars: int
+    totals: EgressTotal.Span
 
     def since(self, now: datetime) -> datetime:
         return self.begin(now) - self.step * (self.bars - 1)
@@ -162,18 +163,19 @@ class Span:
 
 
 SPANS: Final = (
-    Span("1h", "Last hour", timedelta(minutes=1), 60),
-    Span("24h", "Last 24 h", HOUR, 24),
-    Span("7d", "Last 7 days", 6 * HOUR, 28),
-    Span("30d", "Last 30 days", 24 * HOUR, 30),
+    Span("1h", "Last hour", 5 * MINUTE, 12, EgressTotal.Span.FIVE_MINUTES),
+    Span("24h", "Last 24 h", HOUR, 24, EgressTotal.Span.HOUR),
+    Span("7d", "Last 7 days", 6 * HOUR, 28, EgressTotal.Span.HOUR),
+    Span("30d", "Last 30 days", 24 * HOUR, 30, EgressTotal.Span.DAY),
 )
-MAX_GROUPS: Final = 50
+MAX_GROUPS: Final = 25
+MAX_GROUPS_OF_A_HOST: Final = 1000
 GROUP: Final = ("host", "port", "rule", "layer", "purpose", "tenant", "caller")
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Attempts of one caller to one host. `where`: the node (host:pid for a span of an hour or one host) when it is one, else "".
+    """Attempts of one caller to one host. `where`: the node (host:pid for one host) when it is one, else "".
 
     `reason`: in the gate's words; "" where many are counted together.
     """
@@ -208,23 +210,39 @@ class Overview:
 def overview(wanted: EventFilter, span: Span, now: datetime) -> Overview:
     """Overview of `span`; since and until of `wanted` are not used.
 
-    From the totals; from the rows for an hour or one host, which the totals do not tell apart in every case.
+    From the totals; for one host from the rows, since the totals count hosts beyond their bound together.
     """
     wanted = replace(wanted, since=span.since(now), until=None)
     found: QuerySet[Any]
-    if span.step < HOUR or wanted.host:
-        found, start, node = wanted.rows(), "minute", "process"
+    if wanted.host:
+        found, start, node, most = wanted.rows(), "minute", "process", MAX_GROUPS_OF_A_HOST
     else:
-        found, start, node = wanted.totals(EgressTotal.Span.DAY if span.step >= 24 * HOUR else EgressTotal.Span.HOUR), "start", "node"
+        found, start, node, most = wanted.totals(span.totals), "start", "node", MAX_GROUPS
     steps = dict.fromkeys((span.since(now) + span.step * number for number in range(span.bars)), 0)
     for moment, count in found.values_list(start).annotate(sum=Sum("count")).order_by():
         if (begin := span.begin(moment)) in steps:  # not the minute that has begun since
             steps[begin] += count
-    numbers = found.aggregate(attempts=Sum("count"), hosts=Count("host", distinct=True), callers=Count("caller", distinct=True, filter=~Q(caller="")))
+    groups = _groups(found, node, most + 1)
+    hosts, callers = len({group.host for group in groups}), len({group.caller for group in groups} - {""})
+    if len(groups) > most:
+        distinct = found.aggregate(hosts=Count("host", distinct=True), callers=Count("caller", distinct=True, filter=~Q(caller="")))
+        hosts, callers = distinct["hosts"], distinct["callers"]
+    return Overview(
+        attempts=sum(steps.values()),
+        hosts=hosts,
+        callers=callers,
+        bars=tuple(steps.items()),
+        groups=tuple(groups[:MAX_GROUPS]),
+        more_groups=len(groups) > MAX_GROUPS,
+    )
+
+
+def _groups(found: QuerySet[Any], node: str, most: int) -> list[Group]:
+    """The most frequent first; the place of each counted in `node`."""
     grouped = found.values(*GROUP).annotate(
         sum=Sum("count"), nodes=Count(node, distinct=True), where=Max(node), first=Min("first_seen"), last=Max("last_seen"), why=Max("reason")
     )
-    groups = [
+    return [
         Group(
             **{name: record[name] for name in GROUP if name != "port"},
             port=record["port"] or None,
@@ -235,16 +253,8 @@ def overview(wanted: EventFilter, span: Span, now: datetime) -> Overview:
             last_seen=record["last"],
             reason=record["why"],
         )
-        for record in grouped.order_by("-sum", "-last")[: MAX_GROUPS + 1]
+        for record in grouped.order_by("-sum", "-last")[:most]
     ]
-    return Overview(
-        attempts=numbers["attempts"] or 0,
-        hosts=numbers["hosts"],
-        callers=numbers["callers"],
-        bars=tuple(steps.items()),
-        groups=tuple(groups[:MAX_GROUPS]),
-        more_groups=len(groups) > MAX_GROUPS,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +268,7 @@ class Choices:
 
 
 def choices(span: Span, now: datetime) -> Choices:
-    found = EventFilter(since=span.since(now)).totals(EgressTotal.Span.DAY if span.step >= 24 * HOUR else EgressTotal.Span.HOUR)
+    found = EventFilter(since=span.since(now)).totals(span.totals)
     rows = set(found.values_list("node", "purpose", "rule", "tenant").distinct())
     node, purpose, rule, tenant = (tuple(sorted({row[at] for row in rows} - {""})) for at in range(4))
     return Choices(node, purpose, rule, tenant)

@@ -13,6 +13,7 @@ from airgap import chain, clock
 from airgap.active import deployment_key
 from airgap.models import DayHead, DrainedSegment, EgressEvent, EgressTotal, ProcessBeat, TrailHead
 
+FINE_TOTALS_KEPT: Final = timedelta(hours=3)  # they serve the last hour
 RECEIPTS_KEPT: Final = timedelta(days=7)  # a receipt matters only until its file is gone
 PROCESSES_KEPT: Final = timedelta(days=30)  # they are marks on the chart of Blocked egress
 BATCH: Final = 5000  # rows removed in one transaction
@@ -33,6 +34,7 @@ def tidy() -> None:
     _remove_rows(first)
     midnight = datetime.combine(first, time(), UTC)
     EgressTotal.objects.filter(start__lt=midnight).delete()
+    EgressTotal.objects.filter(span=EgressTotal.Span.FIVE_MINUTES, start__lt=now - FINE_TOTALS_KEPT).delete()
     DrainedSegment.objects.filter(drained_at__lt=now - RECEIPTS_KEPT).delete()
     ProcessBeat.objects.filter(beat_at__lt=now - PROCESSES_KEPT).delete()
 

@@ -1,16 +1,17 @@
-"""Totals by hour and day, kept in the drain's transaction: what a page costs depends on the targets, not on the rows."""
+"""Totals by five minutes, hour and day, kept in the drain's transaction: what a page costs depends on the targets, not on the rows."""
 
 import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Final
 
 from airgap.models import EgressEvent, EgressTotal
 from airgap.spool import OTHER
 
-MAX_TARGETS: Final = 200  # totals an hour or day before further hosts are counted as OTHER
+MAX_TARGETS: Final = 200  # totals a span before further hosts are counted as OTHER
 FIELDS: Final = ("host", "port", "rule", "layer", "service", "node", "purpose", "tenant", "caller")
 
 
@@ -41,27 +42,33 @@ def node_of(process: str) -> str:
 
 
 def start_of(span: str, moment: datetime) -> datetime:
-    moment = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    return moment if span == EgressTotal.Span.HOUR else moment.replace(hour=0)
+    moment = moment.astimezone(UTC).replace(second=0, microsecond=0)
+    match EgressTotal.Span(span):
+        case EgressTotal.Span.FIVE_MINUTES:
+            return moment.replace(minute=moment.minute // 5 * 5)
+        case EgressTotal.Span.HOUR:
+            return moment.replace(minute=0)
+        case EgressTotal.Span.DAY:
+            return moment.replace(hour=0, minute=0)
 
 
 def add(rows: Iterable[EgressEvent]) -> None:
     """Add the rows to the totals of their hours and days. Within a transaction that holds the trail's head."""
-    hours: dict[datetime, _Targets] = {}
-    days: dict[datetime, _Targets] = {}
+    sums: dict[tuple[EgressTotal.Span, datetime], _Targets] = {}
     for row in rows:
         fields: _Fields = (row.host, row.port, row.rule, row.layer, row.service, node_of(row.process), row.purpose, row.tenant, row.caller)
-        hour = start_of(EgressTotal.Span.HOUR, row.minute)
-        minutes = 1 << row.minute.minute
-        _merge(hours.setdefault(hour, {}), fields, _Sum(row.count, row.first_seen, row.last_seen, minutes, row.reason))
-    for hour, targets in hours.items():
-        day = days.setdefault(start_of(EgressTotal.Span.DAY, hour), {})
-        for key, total in targets.items():
-            _merge(day, key, replace(total, minutes=0))
-    for hour, targets in hours.items():
-        _store(EgressTotal.Span.HOUR, hour, targets)
-    for start, targets in days.items():
-        _store(EgressTotal.Span.DAY, start, targets)
+        start = start_of(EgressTotal.Span.FIVE_MINUTES, row.minute)
+        total = _Sum(row.count, row.first_seen, row.last_seen, 1 << row.minute.minute, row.reason)
+        _merge(sums.setdefault((EgressTotal.Span.FIVE_MINUTES, start), {}), fields, total)
+    # Each longer span is summed from the shorter one: the rows are many, their targets few.
+    for shorter, longer in pairwise(EgressTotal.Span):
+        for (span, start), targets in list(sums.items()):
+            if span is shorter:
+                into = sums.setdefault((longer, start_of(longer, start)), {})
+                for key, total in targets.items():
+                    _merge(into, key, replace(total))
+    for (span, start), targets in sums.items():
+        _store(span, start, targets)
 
 
 def _merge(targets: _Targets, fields: _Fields, total: _Sum) -> None:
@@ -95,6 +102,8 @@ def _row(span: str, start: datetime, fields: _Fields, total: _Sum, stored: Egres
         before = _Sum(stored.count, stored.first_seen, stored.last_seen, stored.minutes, stored.reason)
         before.add(total)
         total = before
+    if span != EgressTotal.Span.HOUR:
+        total = replace(total, minutes=0)
     return EgressTotal(span=span, start=start, key=_key(fields), **dict(zip(FIELDS, fields, strict=True)), **asdict(total))
 
 

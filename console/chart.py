@@ -128,7 +128,7 @@ def short(number: int) -> str:
 def step_words(step: timedelta) -> str:
     """What one bar stands for."""
     if step < HOUR:
-        return "minute"
+        return f"{step // timedelta(minutes=1)} minutes"
     if step < DAY:
         hours = step // HOUR
         return "hour" if hours == 1 else f"{hours} hours"
@@ -151,7 +151,7 @@ def label(span: Span, begin: datetime, before_now: int) -> str:
         return day if begin.hour == 0 else ""
     if span.step == HOUR:
         return "" if begin.hour % 3 else f"{begin:%H:%M}" if begin.hour else day
-    return f"{begin:%H:%M}" if begin.minute % 10 == 0 else ""
+    return f"{begin:%H:%M}" if begin.minute % 10 == 0 and before_now else ""
 
 
 def _bar(x: float, step: float, begin: datetime, count: int, span: Span, scale: float) -> Bar:

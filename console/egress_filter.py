@@ -9,7 +9,7 @@ from django.core import signing
 from django.http import QueryDict
 
 from airgap.hosts import Malformed, Url
-from airgap.queries import HOUR, SPANS, EventFilter, Position, Span
+from airgap.queries import SPANS, EventFilter, Position, Span
 
 DEFAULT: Final = SPANS[1]
 LONGEST: Final = {"node": 120, "purpose": 64, "rule": 32, "tenant": 64, "host": 253}  # as the trail keeps them
@@ -57,8 +57,8 @@ class Asked:
 
     @property
     def by_node(self) -> bool:
-        """Whether the overview counts nodes; for an hour or one host it counts processes."""
-        return self.span.step >= HOUR and "host" not in self.words
+        """Whether the overview counts nodes; for one host it counts processes."""
+        return "host" not in self.words
 
     @property
     def described(self) -> str:
