@@ -175,7 +175,7 @@ GROUP: Final = ("host", "port", "rule", "layer", "purpose", "tenant", "caller")
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Attempts of one caller to one host. `where`: the node (host:pid for one host) when it is one, else "".
+    """Attempts of one caller to one host. `where`: the node (or host:pid, where the rows were read) when it is one, else "".
 
     `reason`: in the gate's words; "" where many are counted together.
     """
@@ -210,14 +210,13 @@ class Overview:
 def overview(wanted: EventFilter, span: Span, now: datetime) -> Overview:
     """Overview of `span`; since and until of `wanted` are not used.
 
-    From the totals; for one host from the rows, since the totals count hosts beyond their bound together.
+    From the totals; for one host that the totals, beyond their bound, count together with others: from the rows.
     """
     wanted = replace(wanted, since=span.since(now), until=None)
-    found: QuerySet[Any]
-    if wanted.host:
+    found: QuerySet[Any] = wanted.totals(span.totals)
+    start, node, most = "start", "node", MAX_GROUPS
+    if wanted.host and _attempts(found) != _attempts(wanted.rows()):
         found, start, node, most = wanted.rows(), "minute", "process", MAX_GROUPS_OF_A_HOST
-    else:
-        found, start, node, most = wanted.totals(span.totals), "start", "node", MAX_GROUPS
     steps = dict.fromkeys((span.since(now) + span.step * number for number in range(span.bars)), 0)
     for moment, count in found.values_list(start).annotate(sum=Sum("count")).order_by():
         if (begin := span.begin(moment)) in steps:  # not the minute that has begun since
@@ -235,6 +234,10 @@ def overview(wanted: EventFilter, span: Span, now: datetime) -> Overview:
         groups=tuple(groups[:MAX_GROUPS]),
         more_groups=len(groups) > MAX_GROUPS,
     )
+
+
+def _attempts(found: QuerySet[Any]) -> int:
+    return found.aggregate(sum=Sum("count"))["sum"] or 0
 
 
 def _groups(found: QuerySet[Any], node: str, most: int) -> list[Group]:
@@ -277,4 +280,4 @@ def choices(span: Span, now: datetime) -> Choices:
 def attempts_lately(now: datetime) -> int:
     """Attempts of the last 24 hours, as the page Blocked egress counts them."""
     wanted = EventFilter(since=SPANS[1].since(now))
-    return wanted.totals(EgressTotal.Span.HOUR).aggregate(sum=Sum("count"))["sum"] or 0
+    return _attempts(wanted.totals(EgressTotal.Span.HOUR))

@@ -192,27 +192,26 @@ def read_trail(asked: Asked, now: datetime) -> Trail:
         overview=found,
         marks=marks,
         chart=chart(asked.span, found.bars, marks),
-        groups=group_rows(found.groups, "node" if asked.by_node else "process"),
+        groups=group_rows(found.groups),
         events=tuple(event for _position, event in listed[:PAGE]),
         older=cursor_of(listed[PAGE - 1][0]) if len(listed) > PAGE else "",
         choices=choices(asked.span, now),
     )
 
 
-def group_rows(groups: Iterable[Group], place: str) -> tuple[GroupRow, ...]:
-    """`place`: what a group counts its places in, "node" or "process"."""
+def group_rows(groups: Iterable[Group]) -> tuple[GroupRow, ...]:
     variables = {spec.name: tuple(name for name in spec.variables if name.endswith("_URL")) for spec in feeds()}
-    return tuple(_group_row(group, variables, place) for group in groups)
+    return tuple(_group_row(group, variables) for group in groups)
 
 
-def _group_row(group: Group, variables: dict[str, tuple[str, ...]], place: str) -> GroupRow:
+def _group_row(group: Group, variables: dict[str, tuple[str, ...]]) -> GroupRow:
     target = Target(group.host, group.port, group.rule, group.layer, group.purpose, group.tenant, group.caller)
     advice = advise(target, variables)
     return GroupRow(
         key=sha256(repr(target).encode()).hexdigest()[:12],
         group=group,
         title=host_port(group.host, group.port),
-        where=group.where or counted(group.nodes, place, "processes" if place == "process" else ""),
+        where=group.where or counted(group.nodes, "place"),
         why=why(target, group.reason),
         advice=advice,
         listed=bool(advice.entry) and active_policy().decide_host(group.host, group.port).rule is Rule.ALLOWLISTED,

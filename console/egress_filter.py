@@ -56,11 +56,6 @@ class Asked:
         )
 
     @property
-    def by_node(self) -> bool:
-        """Whether the overview counts nodes; for one host it counts processes."""
-        return "host" not in self.words
-
-    @property
     def described(self) -> str:
         """`purpose feed.kev, node api-2`; "" without a filter."""
         return ", ".join(f"{name} {text}" for name, text in self.words.items())

@@ -84,8 +84,17 @@ def test_groups_are_callers_and_hosts_with_the_most_frequent_first() -> None:
     ]
     assert (found.attempts, found.hosts, found.callers, found.more_groups) == (17, 2, 2, False)
     only_b = overview(EventFilter(host="b.example"), DAY, NOW)
-    assert (only_b.attempts, [group.where for group in only_b.groups]) == (5, ["vm:1"])
+    assert (only_b.attempts, [group.where for group in only_b.groups]) == (5, ["vm"])
     assert overview(EventFilter(node="other"), DAY, NOW).attempts == overview(EventFilter(node="other"), SPANS[2], NOW).attempts == 9
+
+
+def test_a_host_that_is_folded_in_the_totals_is_read_from_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(totals, "MAX_TARGETS", 1)
+    drained(event(0, "a.example", count=2))
+    drained(event(1, "b.example", count=5), event(90, "b.example", count=4))
+    found = overview(EventFilter(host="b.example"), DAY, NOW)
+    assert (found.attempts, [(group.host, group.count, group.where) for group in found.groups]) == (9, [("b.example", 9, "vm:1")])
+    assert overview(EventFilter(), DAY, NOW).attempts == 11
 
 
 def test_more_groups_than_are_shown_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
