@@ -1,6 +1,8 @@
 """Recording: redaction is a whitelist, and nothing that goes wrong in it undoes a refusal."""
 
 import logging
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -71,7 +73,7 @@ def test_another_host_port_rule_or_layer_has_its_own_line(caplog: pytest.LogCapt
 
 def test_after_a_quiet_minute_the_line_says_how_many_were_left_out(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100.0, 101.0, 102.0, 170.0])
-    monkeypatch.setattr(events.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(events, "time", SimpleNamespace(monotonic=lambda: next(clock), time=time.time))
     with caplog.at_level(logging.WARNING):
         for _ in range(4):
             events.record(Refusal("a.example", 443, Rule.PUBLIC, "why", Layer.HTTP))

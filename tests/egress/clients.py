@@ -239,7 +239,7 @@ ADDRESSES_ONLY: dict[str, Call] = {
 # With the host that the trail is to have.
 ODD: dict[str, tuple[str, Callable[[], Any]]] = {
     "connect v6": (PUBLIC6, lambda: socket.socket(socket.AF_INET6).connect((PUBLIC6, 443))),
-    "connect mapped": (f"::ffff:{AS_MAPPED}", lambda: socket.socket(socket.AF_INET6).connect((f"::ffff:{AS_MAPPED}", 443))),
+    "connect mapped": (AS_MAPPED, lambda: socket.socket(socket.AF_INET6).connect((f"::ffff:{AS_MAPPED}", 443))),
     "connect number": (str(int(IPv4Address(AS_NUMBER))), lambda: socket.socket().connect((str(int(IPv4Address(AS_NUMBER))), 443))),
     "raw socket": ("(raw socket)", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)),
     "private name, public answer": (PRIVATE_LOOK, lambda: socket.create_connection((PRIVATE_LOOK, 443), 2)),

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
-from tests.egress.clients import AS_MAPPED, AS_NUMBER, FORK, PRIVATE_LOOK, Attempt
+from tests.egress.clients import AS_NUMBER, FORK, PRIVATE_LOOK, Attempt
 from tests.egress.lab import PUBLIC4
 
 NAMESPACE = ["unshare", "-rnm"]
@@ -73,7 +73,7 @@ class Run:
 
     def arrivals(self, attempt: Attempt) -> int:
         """Queries for the host of the attempt, and packets to it."""
-        host = {f"::ffff:{AS_MAPPED}": AS_MAPPED, str(int(ip_address(AS_NUMBER))): AS_NUMBER}.get(attempt.host, attempt.host)
+        host = {str(int(ip_address(AS_NUMBER))): AS_NUMBER}.get(attempt.host, attempt.host)
         sent = sum(count for packet, count in self.packets.items() if packet.split(" ")[1].rpartition(":")[0] == host)
         try:
             return sent + self.queries[ip_address(host).reverse_pointer]
