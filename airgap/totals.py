@@ -82,7 +82,8 @@ def _store(span: str, start: datetime, targets: _Targets) -> None:
     stored = {total.key: total for total in EgressTotal.objects.filter(span=span, start=start)}
     room = MAX_TARGETS - len(stored)
     kept: _Targets = {}
-    for fields, total in targets.items():
+    # Where there is not room for all, the most frequent have it: a flood of random hosts must not crowd out who calls all day.
+    for fields, total in sorted(targets.items(), key=lambda item: -item[1].count) if len(targets) > room else targets.items():
         if _key(fields) not in stored:
             if room <= 0:
                 _merge(kept, (OTHER, 0, *fields[2:-1], ""), replace(total, reason=""))

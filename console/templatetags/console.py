@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from django import template
@@ -104,6 +105,7 @@ def host_port(event: Mapping[str, Any]) -> str:
 
 
 @register.filter
+@lru_cache(maxsize=1024)
 def breakable(text: str) -> SafeString:
     """A long word that may go on in the next line after each `_` and `.`; copied, it is the same text."""
     return format_html_join(mark_safe("<wbr>"), "{}", ((part,) for part in re.split(r"(?<=[_.])", text)))
