@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.http import HttpRequest
 
-from airgap.snapshot import airgap_snapshot
+from airgap.snapshot import airgap_snapshot, guard_snapshot
 from console.guard import guard_note, guard_verdict
 from console.nav import NavLink, links
 from console.process import Witness, witness
@@ -39,7 +39,8 @@ def chrome(request: HttpRequest) -> dict[str, Chrome]:
     airgapped = airgap_snapshot().enabled
     role = getattr(request, "role", None)
     if not isinstance(role, Role):
-        return {"chrome": Chrome(airgapped)}
+        guard = guard_snapshot()
+        return {"chrome": Chrome(airgapped, guard=guard_note(airgapped, guard), guard_verdict=guard_verdict(airgapped, guard))}
     staff = bool(getattr(request.user, "is_staff", False))
     seen_by = witness()
     return {

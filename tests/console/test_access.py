@@ -8,6 +8,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from airgap.policy import EgressPolicy
 from console.nav import blocked_attempts
 from tests.airgap.trail import drained, event
 
@@ -152,3 +153,14 @@ def test_the_header_says_air_gap_node_and_role_in_words(auditor: Client, text: T
     page = text(auditor.get("/settings/feeds/"))
     assert "Node api-2 Air gap: on" in page
     assert "auditor-1 auditor" in page
+
+
+def test_the_admin_says_the_state_of_the_air_gap_and_of_a_guard_that_does_not_enforce(
+    airgapped: Callable[..., EgressPolicy], settings: Any, admin_client: Client
+) -> None:
+    airgapped()
+    assert "Air gap: on" in admin_client.get("/admin/").content.decode()
+    settings.AIRGAP_GUARD = "off"
+    body = admin_client.get("/admin/").content.decode()
+    assert "Air gap: on · ! " in body
+    assert "Guard: off" in body
