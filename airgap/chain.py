@@ -1,9 +1,10 @@
 """The chain of the trail: each row's digest covers the row before it, and each finished day's head is signed.
 
 A row that was altered, removed, added or moved breaks the chain at its position; a chain that was computed anew does not fit
-the signed heads, which need the deployment's key. Rows past retention leave their heads behind. What this cannot show: that
-rows were never drained, and the loss of the youngest rows together with the return of an older signed TrailHead (a restored
-backup); each sealed day is also logged (`airgap.day_sealed`), so that the log's own store holds the heads too.
+the signed heads, which need the deployment's key. Rows past retention leave their heads behind; the open head says up to where
+they were removed. What this cannot show: that rows were never drained, the loss of the youngest rows together with the return of
+an older signed TrailHead (a restored backup), and a database emptied whole. Each sealed day is also logged
+(`airgap.day_sealed`), so that the log's own store holds the heads too.
 """
 
 import hashlib
@@ -14,16 +15,17 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import structlog
-from django.db.models import QuerySet
 
 from airgap.ed25519 import SigningKey, is_signed
 from airgap.events import AIRGAP_DAY_SEALED
-from airgap.models import DayHead, EgressEvent, TrailHead
+from airgap.models import DayHead, DrainedSegment, EgressEvent, TrailHead
 
 GENESIS: Final = "0" * 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+STEP: Final = timedelta(days=2)  # more at once is a clock that was wrong or is wrong now, or a deployment that stood still
 _CHUNK = 5000  # rows verified at a time
+_MOST_STRAYS = 100  # rows outside the chain that are told
 
 log = structlog.stdlib.get_logger("airgap")
 
@@ -63,27 +65,40 @@ def row_digest(previous: str, row: EgressEvent) -> str:
     return hashlib.sha256(previous.encode() + row_text(row)).hexdigest()
 
 
-def head_text(day: date | None, first: int, last: int, attempts: int, start: str, digest: str, *, sealed: bool) -> bytes:
-    """What is signed of a day: canonical JSON (RFC 8785: sorted keys, no white space, integers only)."""
+def head_text(day: date | None, first: int, last: int, attempts: int, start: str, digest: str, **more: str | int) -> bytes:
+    """What is signed of a day: canonical JSON (RFC 8785: sorted keys, no white space, integers only). `more`: of the open day."""
     head = {
         "attempts": attempts,
         "day": day.isoformat() if day else None,
         "digest": digest,
         "first": first,
-        "kind": "aisoc-trail-day" if sealed else "aisoc-trail-head",
+        "kind": "aisoc-trail-head" if more else "aisoc-trail-day",
         "last": last,
         "start": start,
+        **more,
     }
     return json.dumps(head, separators=(",", ":"), sort_keys=True).encode()
 
 
 # ── Writing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+class HeadLost(Exception):
+    """There is a trail and no head of it: somebody removed it, or a restore left it out. Nothing is drained until that is looked at."""
+
+
 def locked_head() -> TrailHead:
-    """The head, locked for the transaction: drains of all processes follow one another here."""
-    head, _made = TrailHead.objects.select_for_update().get_or_create(
-        id=TrailHead.ONLY, defaults={"digest": GENESIS, "start": GENESIS, "signature": "", "key": ""}
-    )
-    return head
+    """The head, locked for the transaction: drains of all processes follow one another here. Raises HeadLost."""
+    head = TrailHead.objects.select_for_update().filter(id=TrailHead.ONLY).first()
+    if head is not None:
+        return head
+    if is_headless():
+        raise HeadLost("There are rows or heads of finished days, and no airgap_trailhead.")
+    start = {"digest": GENESIS, "start": GENESIS, "removed_digest": GENESIS, "signature": "", "key": ""}
+    return TrailHead.objects.select_for_update().get_or_create(id=TrailHead.ONLY, defaults=start)[0]
+
+
+def is_headless() -> bool:
+    """Whether anything says that there was a trail, without its head."""
+    return not TrailHead.objects.exists() and (EgressEvent.objects.exists() or DayHead.objects.exists() or DrainedSegment.objects.exists())
 
 
 def append(head: TrailHead, rows: Iterable[EgressEvent], now: datetime, key: SigningKey) -> None:
@@ -96,18 +111,24 @@ def append(head: TrailHead, rows: Iterable[EgressEvent], now: datetime, key: Sig
         row.digest = digest = row_digest(digest, row)
         head.attempts += row.count
     head.position, head.digest = position, digest
+    save_signed(head, key)
+
+
+def save_signed(head: TrailHead, key: SigningKey) -> None:
     head.signature, head.key = key.sign(_text_of_open(head)), key.fingerprint
     head.save()
 
 
 def begin_day(head: TrailHead, today: date, key: SigningKey) -> bool:
-    """Seal the head's day when it is over and open today; whether a day was sealed. A clock set back leaves the day open."""
-    if head.day is not None and today <= head.day:
+    """Seal the head's day when it is another one and open today; whether a day was sealed. Also when the clock was set back."""
+    if head.day == today:
         return False
     sealed = False
+    if head.day is None or abs(today - head.day) > STEP:
+        head.steady_since = today
     if head.day is not None and head.position >= head.first_position:
         sealed = True
-        text = head_text(head.day, head.first_position, head.position, head.attempts, head.start, head.digest, sealed=True)
+        text = head_text(head.day, head.first_position, head.position, head.attempts, head.start, head.digest)
         DayHead.objects.create(
             day=head.day,
             first_position=head.first_position,
@@ -133,13 +154,15 @@ def begin_day(head: TrailHead, today: date, key: SigningKey) -> bool:
 
 def seal_finished_day(head: TrailHead, now: datetime, key: SigningKey) -> None:
     """For days on which nothing more is drained: seal the locked head's day once it is over."""
-    if head.day is not None and begin_day(head, now.astimezone(UTC).date(), key):
-        head.signature, head.key = key.sign(_text_of_open(head)), key.fingerprint
-        head.save()
+    if head.day is not None and head.day != now.astimezone(UTC).date():
+        begin_day(head, now.astimezone(UTC).date(), key)
+        save_signed(head, key)
 
 
 def _text_of_open(head: TrailHead) -> bytes:
-    return head_text(head.day, head.first_position, head.position, head.attempts, head.start, head.digest, sealed=False)
+    return head_text(
+        head.day, head.first_position, head.position, head.attempts, head.start, head.digest, removed=head.removed, removed_digest=head.removed_digest
+    )
 
 
 # ── Verifying ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -152,33 +175,30 @@ class Broken:
     what: str
 
 
-def verify(public_keys: Mapping[str, bytes], *, kept_since: date | None = None) -> Iterator[Broken]:
+def verify(public_keys: Mapping[str, bytes]) -> Iterator[Broken]:
     """Walk the heads and every row; yields what does not fit, nothing when all does.
 
-    public_keys: the trusted keys by fingerprint. kept_since: retention may have removed rows of days before this one, the oldest
-    first; None: no row may be missing. Run it in a repeatable-read transaction where others drain meanwhile.
+    public_keys: the trusted keys by fingerprint. Rows that retention removed, by the signed head, are passed over. Run it in a
+    repeatable-read transaction where others drain meanwhile.
     """
-    last, digest, rows_began = 0, GENESIS, False
-    for day in [*DayHead.objects.order_by("first_position"), _open_day()]:
-        if day is None:
-            break
+    if is_headless():
+        yield Broken(None, 0, "There is a trail and no head of it.")
+    head = TrailHead.objects.first() or TrailHead(removed_digest=GENESIS)
+    last, digest = 0, GENESIS
+    days: list[DayHead | _Day] = [*DayHead.objects.order_by("first_position"), *_open_day(head)]
+    for day in days:
         if (day.first_position, day.start) != (last + 1, digest):
             yield Broken(day.day, 0, f"The day does not continue the one before it, which ended with row {last}.")
-        yield from _signature_problem(day, public_keys)
-        rows = EgressEvent.objects.filter(position__gte=day.first_position, position__lte=day.last_position).order_by("position")
-        removable = not rows_began and kept_since is not None and day.day is not None and day.day < kept_since
-        found = rows.exists()
-        if found or not removable:
-            yield from _walk(day, rows, removable=removable)
-        rows_began = rows_began or found
+        yield from _signature_problem(day, head, public_keys)
+        yield from _walk(day, head)
         last, digest = day.last_position, day.digest
-    if (beyond := EgressEvent.objects.filter(position__gt=last).order_by("position").values_list("position", flat=True).first()) is not None:
-        yield Broken(None, beyond, "There are rows behind the end of the chain.")
+    for position in EgressEvent.objects.exclude(position__gt=head.removed, position__lte=last).values_list("position", flat=True)[:_MOST_STRAYS]:
+        yield Broken(None, position, "There is a row outside the chain.")
 
 
 @dataclass(frozen=True, slots=True)
 class _Day:
-    """A sealed day, or the open one, as the verifier sees it."""
+    """The open day, as the verifier sees it."""
 
     day: date | None
     first_position: int
@@ -188,19 +208,20 @@ class _Day:
     digest: str
     signature: str
     key: str
-    sealed: bool = False
 
 
-def _open_day() -> _Day | None:
-    head = TrailHead.objects.first()
-    if head is None or head.day is None:
-        return None
-    return _Day(head.day, head.first_position, head.position, head.attempts, head.start, head.digest, head.signature, head.key)
+def _open_day(head: TrailHead) -> list[_Day]:
+    if head.day is None:
+        return []
+    return [_Day(head.day, head.first_position, head.position, head.attempts, head.start, head.digest, head.signature, head.key)]
 
 
-def _signature_problem(day: DayHead | _Day, public_keys: Mapping[str, bytes]) -> Iterator[Broken]:
-    sealed = isinstance(day, DayHead)
-    text = head_text(day.day, day.first_position, day.last_position, day.attempts, day.start, day.digest, sealed=sealed)
+def _signature_problem(day: DayHead | _Day, head: TrailHead, public_keys: Mapping[str, bytes]) -> Iterator[Broken]:
+    text = (
+        head_text(day.day, day.first_position, day.last_position, day.attempts, day.start, day.digest)
+        if isinstance(day, DayHead)
+        else _text_of_open(head)
+    )
     public = public_keys.get(day.key)
     if public is None:
         yield Broken(day.day, 0, f"The head is signed with a key that is not trusted ({day.key[:16] or 'none'}).")
@@ -208,18 +229,19 @@ def _signature_problem(day: DayHead | _Day, public_keys: Mapping[str, bytes]) ->
         yield Broken(day.day, 0, "The head's signature does not fit its content.")
 
 
-def _walk(day: DayHead | _Day, rows: QuerySet[EgressEvent], *, removable: bool) -> Iterator[Broken]:
-    """The day's rows one by one. removable: the first ones may be gone; the first that is there is then believed."""
-    digest, expected, attempts, whole = day.start, day.first_position, 0, True
+def _walk(day: DayHead | _Day, head: TrailHead) -> Iterator[Broken]:
+    """The day's rows one by one, from the first that retention has left."""
+    if day.last_position <= head.removed:
+        return
+    whole = day.first_position > head.removed
+    digest, expected, attempts = (day.start, day.first_position, 0) if whole else (head.removed_digest, head.removed + 1, 0)
+    rows = EgressEvent.objects.filter(position__gte=expected, position__lte=day.last_position).order_by("position")
     for row in rows.iterator(chunk_size=_CHUNK):
-        stored = row.digest
         if row.position != expected:
-            whole = False
-            if not (removable and not attempts):
-                yield Broken(day.day, expected, f"Rows {expected} to {row.position - 1} are missing.")
-        elif row_digest(digest, row) != stored:
+            yield Broken(day.day, expected, f"Rows {expected} to {row.position - 1} are missing.")
+        elif row_digest(digest, row) != row.digest:
             yield Broken(day.day, row.position, "The row does not fit its digest: it, or the row before it, was altered.")
-        digest, expected, attempts = stored, row.position + 1, attempts + row.count
+        digest, expected, attempts = row.digest, row.position + 1, attempts + row.count
     if expected != day.last_position + 1:
         yield Broken(day.day, expected, f"Rows {expected} to {day.last_position} are missing.")
     elif digest != day.digest:

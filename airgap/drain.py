@@ -3,6 +3,7 @@
 The transaction holds the receipt, the chained rows and the totals, under the lock of the trail's head: drains follow one another.
 """
 
+import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +15,9 @@ from django.db import DataError, Error, IntegrityError, connection, transaction
 from airgap import chain, clock, events, totals
 from airgap.active import deployment_key
 from airgap.models import DrainedSegment, EgressEvent
-from airgap.spool import Record, Segment, WaitingSegment, complete, locked
+from airgap.spool import Record, Segment, WaitingSegment, complete, locked, remove_drafts
 
+A_ROUND = 96  # segments drained at once: the thread that drains also checks and must come round
 TOGETHER = 16  # segments stored in one transaction: at most 8,192 rows
 
 log = structlog.stdlib.get_logger("airgap")
@@ -39,7 +41,8 @@ def drain(directory: Path | None = None) -> int:
 
 def _store_waiting(directory: Path) -> int:
     """Some segments at a time; when that does not work, each by itself: one that cannot be stored holds up none of the others."""
-    paths, stored = complete(directory), 0
+    remove_drafts(directory)
+    paths, stored = complete(directory)[:A_ROUND], 0
     for first in range(0, len(paths), TOGETHER):
         batch = [segment for path in paths[first : first + TOGETHER] if (segment := locked(path)) is not None]
         try:
@@ -58,39 +61,56 @@ def _store_batch(batch: list[WaitingSegment]) -> int:
             raise  # everything stays where it is
         return sum(_store_alone(segment) for segment in batch)
     for segment in batch:
-        segment.remove()
+        _remove(segment)
     return stored
 
 
 def _is_away(error: Exception) -> bool:
-    """Whether the database is away, or not migrated: it has nothing against what it was given."""
-    return isinstance(error, Error) and not isinstance(error, DataError | IntegrityError)
+    """Whether the database is away, not migrated, or without the trail's head: it has nothing against what it was given."""
+    return isinstance(error, chain.HeadLost) or (isinstance(error, Error) and not isinstance(error, DataError | IntegrityError))
 
 
 def _store_alone(waiting: WaitingSegment) -> int:
-    """One segment, without the rows that the database does not take; set aside when it cannot be read."""
+    """One segment, without the rows that the database does not take; set aside when it cannot be read, or another one had its name."""
     try:
         segment = waiting.read()
-        try:
-            stored = _store([segment])
-        except (DataError, IntegrityError) as error:
-            # stored before, by a process that died before it could remove the file?
-            before = DrainedSegment.objects.filter(name=segment.name).exists()
-            stored = 0 if before else _store_what_is_taken(segment, error)
+        receipt = DrainedSegment.objects.filter(name=segment.name).first()
+        if receipt is not None and receipt.digest != segment.digest:
+            raise ValueError("Another segment of this name was drained before.")
+        if receipt is not None:  # by a process that died before it could remove the file
+            log.info(events.AIRGAP_SEGMENT_KNOWN, file=segment.name)
+            stored = 0
+        else:
+            stored = _store_what_is_taken(segment)
     except Exception as error:
         if _is_away(error):
             raise
         _tell_damage(waiting.path.name, error)
-        waiting.set_aside()
+        with contextlib.suppress(OSError):
+            waiting.set_aside()
         return 0
-    waiting.remove()
+    _remove(waiting)
     return stored
 
 
-def _store_what_is_taken(segment: Segment, error: Exception) -> int:
-    taken = replace(segment, records=tuple(record for record in segment.records if _is_taken(segment, record)))
-    _tell_damage(segment.name, error, rows=len(segment.records) - len(taken.records))
-    return _store([taken])
+def _store_what_is_taken(segment: Segment) -> int:
+    """Whole, or without the rows whose values the database does not take. Raises IntegrityError for what is no fault of a row."""
+    try:
+        return _store([segment])
+    except (DataError, IntegrityError) as error:
+        taken = replace(segment, records=tuple(record for record in segment.records if _is_taken(segment, record)))
+        if len(taken.records) in (0, len(segment.records)) and len(segment.records) > 1:
+            raise  # it is not for one row: the segment is kept
+        _tell_damage(segment.name, error, rows=len(segment.records) - len(taken.records))
+        return _store([taken])
+
+
+def _remove(waiting: WaitingSegment) -> None:
+    """A file that cannot be removed is known by its receipt the next time, and holds up none of the others."""
+    try:
+        waiting.remove()
+    except OSError as error:
+        log.error(events.AIRGAP_SPOOL_DAMAGED, file=waiting.path.name, reason=f"It cannot be removed ({type(error).__name__}).")
 
 
 def _tell_damage(file: str, error: Exception, **parts: int) -> None:
@@ -102,7 +122,8 @@ def _store(segments: list[Segment]) -> int:
     now = clock.now()
     rows = [row for segment in segments for row in _rows(segment)]
     with transaction.atomic():
-        DrainedSegment.objects.bulk_create([DrainedSegment(name=segment.name, drained_at=now) for segment in segments])
+        chain.locked_head()  # before a receipt says that there was a trail
+        DrainedSegment.objects.bulk_create([DrainedSegment(name=segment.name, digest=segment.digest, drained_at=now) for segment in segments])
         append(rows, now)
     return sum(row.count for row in rows)
 
@@ -175,6 +196,8 @@ def drain_quietly() -> str:
     """drain() for a background thread, which must outlive whatever goes wrong: "" or why it could not."""
     try:
         drain()
+    except chain.HeadLost as error:
+        return str(error)
     except Error as error:
         return f"the database is away ({type(error).__name__})"
     except Exception as error:

@@ -31,6 +31,7 @@ AIRGAP_GUARD_NOT_ENFORCING: Final = "airgap.guard_not_enforcing"
 AIRGAP_GUARD_REPLACED: Final = "airgap.guard_replaced"
 AIRGAP_PROXY_ENV_IGNORED: Final = "airgap.proxy_env_ignored"
 AIRGAP_UNGUARDED_CLIENT: Final = "airgap.unguarded_client"
+AIRGAP_SEGMENT_KNOWN: Final = "airgap.segment_known"
 AIRGAP_SETTINGS_REFUSED: Final = "airgap.settings_refused"
 AIRGAP_SPOOL_DAMAGED: Final = "airgap.spool_damaged"
 AIRGAP_SPOOL_OVERFLOW: Final = "airgap.spool_overflow"
@@ -143,8 +144,12 @@ _recorder: Recorder | None = None
 
 
 def configure(spool_dir: Path, *, service: str) -> None:
-    """Say where this process spools. Called once, before anything can be refused; later calls replace the spool."""
+    """Say where this process spools. Called before anything can be refused; a later call with another folder replaces the spool."""
     global _recorder
+    if _recorder is not None:
+        if _recorder.spool.is_in(spool_dir, service):
+            return
+        _recorder.spool.close()  # what it holds is for the drain
     _recorder = Recorder(Spool(spool_dir, service=service))
 
 

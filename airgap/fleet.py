@@ -84,23 +84,29 @@ class Process:
 
 
 def processes() -> tuple[Process, ...]:
-    """Every process that has not ended, judged now. Raises django.db.Error when the database is away."""
+    """Every process that has not ended, judged now; of very many, those heard of last. Raises django.db.Error when the database is away."""
     now = clock.now()
-    beats = ProcessBeat.objects.filter(ended_at=None, beat_at__gte=now - LEFT_OUT_AFTER).order_by("host", "service", "role", "pid", "started_at")
-    return judged(beats[:MOST], now)
+    beats = ProcessBeat.objects.filter(ended_at=None, beat_at__gte=now - LEFT_OUT_AFTER).order_by("-beat_at")[:MOST]
+    return judged(sorted(beats, key=lambda beat: (beat.host, beat.service, beat.role, beat.pid, beat.started_at)), now)
+
+
+def is_heard(beat: ProcessBeat, now: datetime) -> bool:
+    """A beat of the future is none: the clock it was written by has been set back since."""
+    return abs(now - beat.beat_at) <= SILENT_AFTER
 
 
 def judged(beats: Iterable[ProcessBeat], now: datetime) -> tuple[Process, ...]:
     """The beats with a state each. Silence comes first; only live processes are held against one another."""
     beats = list(beats)
-    live = [beat for beat in beats if now - beat.beat_at <= SILENT_AFTER]
+    live = _Live([beat for beat in beats if is_heard(beat, now)])
     found = []
     for beat in beats:
-        why = _drift(beat, live) if beat in live else ""
-        if beat not in live:
-            state, why = State.SILENT, f"No heartbeat for {(now - beat.beat_at) // timedelta(seconds=1)} s: what it runs under now is not known."
-        else:
+        if is_heard(beat, now):
+            why = live.drift_of(beat)
             state = State.DRIFT if why else State.OK
+        else:
+            seconds = abs(now - beat.beat_at) // timedelta(seconds=1)
+            state, why = State.SILENT, f"No heartbeat for {seconds} s: what it runs under now is not known."
         found.append(
             Process(
                 instance=beat.instance,
@@ -123,20 +129,27 @@ def judged(beats: Iterable[ProcessBeat], now: datetime) -> tuple[Process, ...]:
     return tuple(found)
 
 
-def _drift(beat: ProcessBeat, live: list[ProcessBeat]) -> str:
-    """What sets a live process apart from the others, with what to do; "" when nothing does."""
-    gapped = [other for other in live if other.airgapped]
-    if not gapped:
+class _Live:
+    """The processes that are heard of, counted once."""
+
+    def __init__(self, beats: list[ProcessBeat]) -> None:
+        gapped = [beat for beat in beats if beat.airgapped]
+        self._gapped = len(gapped)
+        self._digests = Counter(beat.digest for beat in gapped)
+        self._guards = Counter(beat.guard for beat in gapped)
+
+    def drift_of(self, beat: ProcessBeat) -> str:
+        """What sets a live process apart from the others, with what to do; "" when nothing does."""
+        if not self._gapped:
+            return ""
+        if not beat.airgapped:
+            return f"AISOC_AIRGAPPED is off here and on in {_others(self._gapped)}. Set AISOC_AIRGAPPED=1 for this process and restart it."
+        if len(self._digests) > 1 and not _is_majority(self._digests, beat.digest):
+            others = _others(self._gapped - self._digests[beat.digest])
+            return f"Its policy {beat.digest} is not that of {others}. Compare AISOC_AIRGAP_ALLOWLIST and restart."
+        if len(self._guards) > 1 and beat.guard != "enforce":
+            return f"Its process guard is {beat.guard}, unlike that of others. Compare AISOC_AIRGAP_GUARD and restart."
         return ""
-    if not beat.airgapped:
-        return f"AISOC_AIRGAPPED is off here and on in {_others(len(gapped))}. Set AISOC_AIRGAPPED=1 for this process and restart it."
-    digests = Counter(other.digest for other in gapped)
-    if len(digests) > 1 and not _is_majority(digests, beat.digest):
-        return f"Its policy {beat.digest} is not that of {_others(len(gapped) - digests[beat.digest])}. Compare AISOC_AIRGAP_ALLOWLIST and restart."
-    guards = Counter(other.guard for other in gapped)
-    if len(guards) > 1 and beat.guard != "enforce":
-        return f"Its process guard is {beat.guard}, elsewhere it is not. Compare AISOC_AIRGAP_GUARD and restart."
-    return ""
 
 
 def _is_majority(counts: Counter[str], word: str) -> bool:
@@ -159,6 +172,7 @@ class Heartbeat:
         self._told: dict[str, str] = {}
         self._lock = threading.Lock()
         self._ended = False
+        self._pid = os.getpid()
 
     def beat(self) -> None:
         """Write the row. Raises django.db.Error when the database is away."""
@@ -211,7 +225,9 @@ class Heartbeat:
         self._told = {instance: process.why for instance, process in drifting.items()}
 
     def end(self) -> None:
-        """On a clean stop. When the database is away the row falls silent, and says so."""
+        """On a clean stop. When the database is away the row falls silent, and says so. A child that was forked meanwhile ends nothing."""
+        if os.getpid() != self._pid:
+            return
         with self._lock:
             self._ended = True
             try:
@@ -224,7 +240,7 @@ class Heartbeat:
 def forget(instance: str) -> bool:
     """Take a silent process off the list: the operator knows what became of it. Whether there was one."""
     now = clock.now()
-    silent = ProcessBeat.objects.filter(instance=instance, ended_at=None, beat_at__lt=now - SILENT_AFTER)
+    silent = ProcessBeat.objects.filter(instance=instance, ended_at=None).exclude(beat_at__range=(now - SILENT_AFTER, now + SILENT_AFTER))
     return bool(silent.update(ended_at=now, ended_how="forgotten"))
 
 
@@ -234,8 +250,29 @@ def found_dead() -> None:
     if not space:
         return
     for beat in ProcessBeat.objects.filter(ended_at=None, pid_space=space):
-        if pid_start(beat.pid) != beat.pid_start:
+        if is_gone(beat.pid, beat.pid_start):
             ProcessBeat.objects.filter(instance=beat.instance, ended_at=None).update(ended_at=clock.now(), ended_how="died")
+
+
+def is_gone(pid: int, start: int) -> bool:
+    """Whether the process that began then has ended. When /proc does not show it (hidepid), only its pid's absence tells."""
+    seen = pid_start(pid)
+    if seen:
+        return seen != start
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except OSError:
+        return False
 
 
 @cache

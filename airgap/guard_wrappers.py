@@ -104,7 +104,7 @@ def wrap_http(guard: "Guard") -> None:
     real_putrequest, real_set_tunnel = connection.putrequest, connection.set_tunnel
 
     def putrequest(self: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
-        if _WHOLE_URL.match(url):
+        if isinstance(url, str) and _WHOLE_URL.match(url):
             guard.judge_url(url, Layer.PROXY)
         return real_putrequest(self, method, url, *args, **kwargs)
 
@@ -201,6 +201,8 @@ class _ActingLoader:
         self._act = act
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # copy and pickle ask before there is a real one
+            raise AttributeError(name)
         return getattr(self._real, name)
 
     def exec_module(self, module: Any) -> None:
@@ -209,29 +211,37 @@ class _ActingLoader:
 
 
 def wrap_children(guard: "Guard", spool_dir: Path, service: str) -> None:
-    """Python children of multiprocessing (spawn, forkserver) start by installing the guard: no audit event tells of them."""
-    import multiprocessing.util as util
+    """Python children of multiprocessing and billiard (spawn, forkserver) start by installing the guard: no audit event tells of them."""
 
-    real: Any = util.spawnv_passfds
-
-    def spawnv_passfds(path: Any, args: Any, passfds: Any) -> Any:
+    def guarded(args: Any) -> list[Any]:
         words = list(args)
-        if "-c" in words[:-1] and "resource_tracker" not in str(words[words.index("-c") + 1]):
+        if "-c" in words[:-1] and "_tracker" not in str(words[words.index("-c") + 1]):
             at = words.index("-c") + 1
             code = words[at] if isinstance(words[at], str) else bytes(words[at]).decode()
-            words[at] = (
-                _IN_CHILD.format(
-                    root=_ROOT,
-                    allowlist=",".join(str(entry) for entry in guard.policy.allowlist),
-                    spool=str(spool_dir),
-                    mode=guard.mode,
-                    service=service,
-                )
-                + code
+            before = _IN_CHILD.format(
+                root=_ROOT,
+                allowlist=",".join(str(entry) for entry in guard.policy.allowlist),
+                spool=str(spool_dir),
+                mode=guard.mode,
+                service=service,
             )
-        return real(path, words, passfds)
+            words[at] = before + code
+        return words
 
-    util.spawnv_passfds = spawnv_passfds
+    def wrap(module: Any) -> None:
+        """In each module that has taken the function by name, too."""
+        real = getattr(module, "spawnv_passfds", None)
+        if real is not None and not hasattr(real, "guarded"):
+
+            def spawnv_passfds(path: Any, args: Any, passfds: Any) -> Any:
+                return real(path, guarded(args), passfds)
+
+            spawnv_passfds.guarded = True  # type: ignore[attr-defined]
+            module.spawnv_passfds = spawnv_passfds
+
+    for package, places in (("multiprocessing", ("util",)), ("billiard", ("compat", "util", "forkserver", "popen_spawn_posix", "semaphore_tracker"))):
+        for place in places:
+            _when_loaded(f"{package}.{place}", wrap)
 
 
 _IN_CHILD = """import sys; sys.path.insert(0, {root!r})

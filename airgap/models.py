@@ -55,6 +55,7 @@ class DrainedSegment(models.Model):
     """A spool segment whose rows are in the database. Written in their transaction, so that no segment counts twice."""
 
     name = models.CharField(max_length=120, primary_key=True)
+    digest = models.CharField(max_length=64)  # SHA-256 of its content: another segment under this name is not it
     drained_at = models.DateTimeField(db_index=True)
 
     def __str__(self) -> str:
@@ -64,7 +65,7 @@ class DrainedSegment(models.Model):
 class TrailHead(models.Model):
     """Where the chain stands now; one row. Its lock puts all drains of the deployment into one order.
 
-    The fields from `day` on are those of the day being written, which ends when the first drain after midnight (UTC) seals it.
+    `day` to `attempts` are those of the day being written, which ends when the first drain after midnight (UTC) seals it.
     """
 
     ONLY = 1
@@ -76,6 +77,9 @@ class TrailHead(models.Model):
     start = models.CharField(max_length=64)  # the digest before the day's first row
     first_position = models.BigIntegerField(default=1)
     attempts = models.BigIntegerField(default=0)
+    removed = models.BigIntegerField(default=0)  # retention has removed the rows up to this position,
+    removed_digest = models.CharField(max_length=64)  # whose digest this is
+    steady_since = models.DateField(null=True)  # when the clock last stepped by days: nothing is removed on that day
     signature = models.CharField(max_length=128)
     key = models.CharField(max_length=64)
 
@@ -90,8 +94,8 @@ class DayHead(models.Model):
     first and after the last of them. `signature`: Ed25519 (RFC 8032) over airgap.chain.head_text, by the key whose fingerprint is `key`.
     """
 
-    day = models.DateField(primary_key=True)
-    first_position = models.BigIntegerField()
+    first_position = models.BigIntegerField(primary_key=True)
+    day = models.DateField(db_index=True)  # twice, when the clock was set back over midnight
     last_position = models.BigIntegerField()
     attempts = models.BigIntegerField()
     start = models.CharField(max_length=64)

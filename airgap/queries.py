@@ -65,12 +65,11 @@ class Position:
 
 def events(wanted: EventFilter, after: Position | None = None) -> Iterator[tuple[Position, dict[str, Any]]]:
     """The summed records, newest minute first, each with the position behind it. Reads a window at a time."""
-    if not wanted.words().keys() - {"host"}:
+    if wanted.host or not wanted.words():
         yield from _windows(wanted, after)
         return
-    # A filter that may match few of many: only the minutes that the totals know of. Not for the host, which has an index, and
-    # which the totals fold into `(other)` beyond their bound.
-    minutes = _minutes(replace(wanted, host=""), after)
+    # A filter that may match few of many: only the minutes that the totals know of. Not for a host, which has an index.
+    minutes = _minutes(wanted, after)
     while latest := next(minutes, None):
         chosen = [latest, *islice(minutes, HOUR // MINUTE - 1)]
         yield from _windows(replace(wanted, since=chosen[-1], until=latest + MINUTE), after, chosen)

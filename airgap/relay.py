@@ -41,6 +41,8 @@ class MailRelay:
         port = int(match["port"] or _PORTS[match["scheme"]])
         if not 0 < port < 65536:
             raise ValueError("The port is not in 1 to 65535.")
+        if any(not char.isprintable() for char in unquote((match["user"] or "") + (match["password"] or ""))):
+            raise ValueError("User name or password holds a control character.")
         return cls(
             host=host.text,
             port=port,

@@ -12,6 +12,7 @@ from django.db import models, transaction
 from airgap import chain, clock
 from airgap.active import deployment_key
 from airgap.models import DayHead, DrainedSegment, EgressEvent, EgressTotal, ProcessBeat, TrailHead
+from airgap.spool import complete
 
 FINE_TOTALS_KEPT: Final = timedelta(hours=3)  # they serve the last hour
 RECEIPTS_KEPT: Final = timedelta(days=7)  # a receipt matters only until its file is gone
@@ -29,28 +30,43 @@ def kept_since(now: datetime) -> date:
 def tidy() -> None:
     """One round; any process may run it at any time. Raises django.db.Error when the database is away."""
     now = clock.now()
-    _seal(now)
-    first = kept_since(now)
+    today, first = now.astimezone(UTC).date(), kept_since(now)
+    head = TrailHead.objects.first()
+    if head is not None and head.day is not None and head.day != today:
+        with transaction.atomic():
+            head = chain.locked_head()
+            chain.seal_finished_day(head, now, deployment_key())
+    if head is None or head.steady_since is None or today <= head.steady_since:
+        return  # the clock has stepped by days; were it wrong, a day's patience keeps the trail
     _remove_rows(first)
-    midnight = datetime.combine(first, time(), UTC)
-    EgressTotal.objects.filter(start__lt=midnight).delete()
+    EgressTotal.objects.filter(start__lt=datetime.combine(first, time(), UTC)).delete()
     EgressTotal.objects.filter(span=EgressTotal.Span.FIVE_MINUTES, start__lt=now - FINE_TOTALS_KEPT).delete()
-    DrainedSegment.objects.filter(drained_at__lt=now - RECEIPTS_KEPT).delete()
+    waiting = {path.stem for path in complete(settings.AIRGAP_SPOOL_DIR)}  # a file that could not be removed needs its receipt
+    DrainedSegment.objects.filter(drained_at__lt=now - RECEIPTS_KEPT).exclude(name__in=waiting).delete()
     ProcessBeat.objects.filter(beat_at__lt=now - PROCESSES_KEPT).delete()
 
 
-def _seal(now: datetime) -> None:
-    if TrailHead.objects.filter(day__lt=now.astimezone(UTC).date()).exists():
-        with transaction.atomic():
-            chain.seal_finished_day(chain.locked_head(), now, deployment_key())
-
-
 def _remove_rows(first: date) -> None:
-    """Rows of sealed days before `first`, the oldest first, in small transactions."""
-    last = DayHead.objects.filter(day__lt=first).aggregate(last=models.Max("last_position"))["last"]
-    rows: models.QuerySet[EgressEvent] = models.QuerySet(EgressEvent)  # the model's own manager removes nothing
-    for _ in range(BATCHES if last is not None else 0):
-        oldest = rows.filter(position__lte=last).order_by("position").values_list("position", flat=True).first()
-        if oldest is None:
+    """Rows of the sealed days before `first`, the oldest first, in small transactions; the signed head says how far it has come."""
+    last = 0
+    for day in DayHead.objects.order_by("first_position").only("day", "last_position"):
+        if day.day >= first:
+            break
+        last = day.last_position
+    for _ in range(BATCHES):
+        if not _remove_some(last):
             return
-        rows.filter(position__lte=min(last, oldest + BATCH - 1)).delete()
+
+
+def _remove_some(last: int) -> bool:
+    """Whether there was something to remove."""
+    with transaction.atomic():
+        head = chain.locked_head()
+        upto = min(last, head.removed + BATCH)
+        if upto <= head.removed:
+            return False
+        head.removed_digest = EgressEvent.objects.values_list("digest", flat=True).get(position=upto)
+        models.QuerySet(EgressEvent).filter(position__gt=head.removed, position__lte=upto).delete()  # the model's own manager removes nothing
+        head.removed = upto
+        chain.save_signed(head, deployment_key())
+    return True

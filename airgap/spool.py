@@ -16,6 +16,7 @@ The header slot's JSON is {"service", "process"}; a data slot's is the key's fie
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import stat
@@ -67,6 +68,7 @@ class Segment:
     service: str
     process: str
     records: tuple[Record, ...]
+    digest: str = ""  # SHA-256 of the file
 
 
 @dataclass(slots=True)
@@ -223,40 +225,52 @@ class Spool:
         return False
 
     def _start_segment(self) -> bool:
+        """Nothing of this object changes before the segment is whole: an exception may come out of a signal handler at any point."""
         self._seal()
         draft: Path | None = None
+        fd = -1
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self._waiting() >= MAX_SEGMENTS or sum(path.suffix != ".damaged" for path in self._directory.iterdir()) >= MAX_FILES:
                 return False
             path = self._directory / f"{self._stem()}-{self._sequence:06}.seg"
+            self._sequence += 1
             draft = path.with_suffix(".tmp")
-            self._fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # before the name is visible, so that nobody adopts a live segment
-            os.posix_fallocate(self._fd, 0, SEGMENT_BYTES)
+            fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # before the name is visible, so that nobody adopts a live segment
+            os.posix_fallocate(fd, 0, SEGMENT_BYTES)
             header = json.dumps({"service": self._service, "process": f"{gethostname()}:{os.getpid()}"}).encode()
-            os.pwrite(self._fd, MAGIC + _HEAD.pack(len(header), zlib.crc32(header), 0, 0, 0) + header, 0)
+            os.pwrite(fd, MAGIC + _HEAD.pack(len(header), zlib.crc32(header), 0, 0, 0) + header, 0)
             os.rename(draft, path)
+            self._fd, self._path, self._slots, fd = fd, path, {}, -1
         except OSError:
-            self._close()
-            if draft is not None:
-                with contextlib.suppress(OSError):
-                    draft.unlink(missing_ok=True)
             return False
-        self._path, self._sequence = path, self._sequence + 1
+        finally:
+            if fd >= 0:
+                os.close(fd)
+                if draft is not None:
+                    with contextlib.suppress(OSError):
+                        draft.unlink(missing_ok=True)
         return True
+
+    def is_in(self, directory: Path, service: str) -> bool:
+        """Whether it spools there, for that service."""
+        return (self._directory, self._service) == (directory, service)
+
+    def close(self) -> None:
+        """Hand everything over. What still finds no room is lost with this object."""
+        with self._lock:
+            self._no_room_until = 0.0
+            self._write_overflow()
+            self._seal()
 
     def _seal(self) -> None:
         """Rename, then let go. A segment that cannot be renamed stays a .seg without an owner, which the drain adopts."""
         if self._fd >= 0:
             with contextlib.suppress(OSError):
                 os.rename(self._path, self._path.with_suffix(".sealed"))
-            self._close()
-
-    def _close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd, self._slots = -1, {}
+            fd, self._fd, self._slots = self._fd, -1, {}  # before the close: an interrupted one must not leave another's number here
+            os.close(fd)
 
     def _waiting(self) -> int:
         """How many of this process's sealed segments the drain has not taken yet."""
@@ -308,7 +322,7 @@ class WaitingSegment:
             raise ValueError("Its header is damaged.")
         try:
             meta = json.loads(header[0])
-            return Segment(self.name, str(meta["service"]), str(meta["process"]), tuple(_records(content)))
+            return Segment(self.name, str(meta["service"]), str(meta["process"]), tuple(_records(content)), hashlib.sha256(content).hexdigest())
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"Its content is not that of a segment ({type(error).__name__}).") from None
 
@@ -369,6 +383,23 @@ def waiting_segments(directory: Path) -> Iterator[WaitingSegment]:
 def complete(directory: Path) -> list[Path]:
     """Files that may be complete segments."""
     return sorted([*directory.glob("*.sealed"), *directory.glob("*.seg")])
+
+
+def remove_drafts(directory: Path) -> None:
+    """Drafts of writers that were killed before they had begun a segment: nothing is in them."""
+    for path in directory.glob("*.tmp"):
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - os.fstat(fd).st_mtime > 60:  # not one that is being made
+                path.unlink(missing_ok=True)
+        except OSError:
+            continue
+        finally:
+            os.close(fd)
 
 
 def locked(path: Path) -> WaitingSegment | None:

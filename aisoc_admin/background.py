@@ -1,6 +1,7 @@
-"""What every long-lived process runs beside its work: one thread that drains, checks, tells the fleet that it lives, and tidies up."""
+"""What every long-lived process runs beside its work: a thread that drains, checks and tidies up, and one that tells the fleet that it lives."""
 
 import atexit
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -38,7 +39,8 @@ class Round:
             self._act()
         except DatabaseError as error:
             log.warning("background.database_away", work=self._act.__qualname__, error=type(error).__name__)
-            connections.close_all()  # a broken connection is not kept for the next round
+            with contextlib.suppress(Exception):  # whatever a broken connection says when it is closed
+                connections.close_all()  # it is not kept for the next round
         except Exception:  # the one thread that drains and checks must go on
             log.exception("background.round_failed", work=self._act.__qualname__)
         else:
@@ -57,8 +59,12 @@ def _keep_going(rounds: list[Round]) -> None:
 def start_background() -> None:
     """Start the threads of this process. Called after the last fork: threads do not survive one."""
     heartbeat = Heartbeat(settings.ROLE.value)
-    rounds = [Round(0, health.refresh), Round(BEAT, heartbeat.beat), Round(BEAT, heartbeat.watch), Round(TIDY, tidy)]
-    threading.Thread(target=_keep_going, args=(rounds,), name="background", daemon=True).start()
+    # Threads and connections of their own: a drain that waits for a lock must not look like a death.
+    for name, rounds in (
+        ("health", [Round(0, health.refresh), Round(TIDY, tidy)]),
+        ("fleet", [Round(BEAT, heartbeat.beat), Round(BEAT, heartbeat.watch)]),
+    ):
+        threading.Thread(target=_keep_going, args=(rounds,), name=name, daemon=True).start()
     if settings.HEALTH_PORT is not None and settings.ROLE in (Role.WORKER, Role.BEAT):
         serve_health(settings.BIND, settings.HEALTH_PORT)
     atexit.register(heartbeat.end)

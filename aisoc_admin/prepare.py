@@ -34,6 +34,7 @@ def alone() -> Iterator[None]:
         yield
         return
     with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = 0")  # a migration on another host may take its time
         cursor.execute("SELECT pg_advisory_lock(%s)", [PREPARING])
         try:
             yield

@@ -114,4 +114,5 @@ def breakable(text: str) -> SafeString:
 @register.filter
 def cell(text: object) -> str:
     """Text inside one cell of a Markdown table."""
-    return " ".join(str(text).split()).replace("|", "\\|") or "–"
+    words = " ".join(str(text).split())
+    return re.sub(r"([\\|<`\[])", r"\\\1", words) or "–"

@@ -3,15 +3,18 @@
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from airgap import chain, retention
+from airgap import chain, events, retention
 from airgap.active import deployment_key
 from airgap.chain import Broken, row_digest
+from airgap.drain import drain_quietly
 from airgap.ed25519 import read_key
-from airgap.models import DayHead, EgressEvent, EgressTotal, TrailHead
+from airgap.models import DayHead, DrainedSegment, EgressEvent, EgressTotal, TrailHead
+from airgap.policy import Rule
 from tests.airgap.trail import START, drained, event
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -39,9 +42,16 @@ def tamper() -> "Callable[..., None]":
         cursor.execute(sql or "ALTER TABLE airgap_egressevent ENABLE TRIGGER USER")
 
 
-def found(**parts: object) -> list[Broken]:
+COPIED = (
+    "INSERT INTO airgap_egressevent (position, digest, minute, service, process, host, port, path, rule, reason, layer, purpose, tenant, caller, count,"
+    " first_seen, last_seen) SELECT {}, digest, minute, service, process, 'forged.example', port, path, rule, reason, layer, purpose, tenant, caller, 999,"
+    " first_seen, last_seen FROM airgap_egressevent WHERE position = 1"
+)
+
+
+def found() -> list[Broken]:
     key = deployment_key()
-    return list(chain.verify({key.fingerprint: key.public}, **parts))
+    return list(chain.verify({key.fingerprint: key.public}))
 
 
 def three_days() -> None:
@@ -83,7 +93,12 @@ def test_the_digest_is_what_the_documentation_says() -> None:
         ("DELETE FROM airgap_dayhead WHERE day = '2026-02-01'", date(2026, 2, 2), 0),
         ("UPDATE airgap_dayhead SET attempts = 1 WHERE day = '2026-02-01'", date(2026, 2, 1), 0),
         ("UPDATE airgap_trailhead SET attempts = 1", date(2026, 2, 2), 0),
+        ("DELETE FROM airgap_trailhead", None, 0),
         ("DELETE FROM airgap_trailhead", None, 6),
+        (COPIED.format(0), None, 0),
+        (COPIED.format(-7), None, -7),
+        (COPIED.format(8), None, 8),
+        ("UPDATE airgap_trailhead SET removed = 1", date(2026, 2, 2), 0),
     ],
 )
 def test_what_was_altered_or_removed_shows_with_its_day(statement: str, day: date | None, position: int, tamper: "Callable[..., None]") -> None:
@@ -127,10 +142,41 @@ def test_the_database_refuses_to_change_a_row() -> None:
         EgressEvent.objects.all().delete()
 
 
+@pytest.mark.parametrize("left", ["rows", "heads", "receipts"])
+def test_a_trail_whose_head_was_removed_is_told_and_nothing_is_drained_onto_it(left: str, tamper: "Callable[..., None]", spool_dir: Path) -> None:
+    three_days()
+    DrainedSegment.objects.create(name="x", digest="", drained_at=START)
+    tamper("DELETE FROM airgap_trailhead")
+    for name, table in (("rows", "airgap_egressevent"), ("heads", "airgap_dayhead"), ("receipts", "airgap_drainedsegment")):
+        if name != left:
+            tamper(f"DELETE FROM {table}")
+    assert (None, 0) in [(broken.day, broken.position) for broken in found()]
+    recorder = events.recorder()
+    assert recorder is not None
+    recorder.record(events.Refusal("a.example", 443, Rule.PUBLIC, "why", events.Layer.DNS))
+    assert "airgap_trailhead" in drain_quietly()
+    assert len(list(spool_dir.glob("*.sealed"))) == 1, "what waits is kept"
+
+
 # ── Retention ────────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> "Callable[[datetime], None]":
     return lambda moment: monkeypatch.setattr("airgap.clock.now", lambda: moment)
+
+
+def positions() -> list[int]:
+    return list(EgressEvent.objects.order_by("position").values_list("position", flat=True))
+
+
+def live_through(at: "Callable[[datetime], None]", until: datetime, step: timedelta = DAY) -> None:
+    """tidy() day by day, as a deployment that stands runs it."""
+    head = TrailHead.objects.get()
+    assert head.day is not None
+    moment = datetime.combine(head.day, until.timetz())
+    while moment <= until:
+        at(moment)
+        retention.tidy()
+        moment += step
 
 
 def test_rows_past_retention_go_and_their_heads_stay(at: "Callable[[datetime], None]", settings: object, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,36 +184,64 @@ def test_rows_past_retention_go_and_their_heads_stay(at: "Callable[[datetime], N
     settings.AIRGAP_TRAIL_DAYS = 10
     three_days()
     now = datetime(2026, 2, 12, 0, 30, tzinfo=UTC)  # the 31st and the 1st are past ten days, the 2nd is not
-    at(now)
-    retention.tidy()
-    assert list(EgressEvent.objects.order_by("position").values_list("position", flat=True)) == [6, 7]
+    live_through(at, now)
+    assert positions() == [6, 7]
     assert DayHead.objects.count() == 3, "the 2nd is over too"
-    assert found(kept_since=retention.kept_since(now)) == []
-    assert {broken.day for broken in found()} == {date(2026, 1, 31), date(2026, 2, 1)}, "who did not allow the removal is told"
+    assert found() == []
     assert EgressTotal.objects.count() == 0, "all of it happened on the 31st"
     drained(event(6), now=now)
-    assert found(kept_since=retention.kept_since(now)) == []
+    assert found() == []
 
 
-def test_a_removal_that_was_broken_off_verifies_and_goes_on(
-    at: "Callable[[datetime], None]", settings: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_removal_in_small_steps_verifies_at_each(at: "Callable[[datetime], None]", settings: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "BATCH", 1)
     monkeypatch.setattr(retention, "BATCHES", 2)
-    settings.AIRGAP_TRAIL_DAYS = 10
     three_days()
-    now = START + 30 * DAY
-    at(now)
-    for left in (5, 3, 1, 0):
+    live_through(at, START + 30 * DAY)
+    settings.AIRGAP_TRAIL_DAYS = 10
+    for left in (5, 3, 1, 0, 0):
         retention.tidy()
         assert EgressEvent.objects.count() == left
-        assert found(kept_since=retention.kept_since(now)) == []
+        assert found() == []
 
 
-def test_a_row_missing_in_the_midst_of_an_old_day_still_shows(settings: object, tamper: "Callable[..., None]") -> None:
+def test_what_was_removed_by_others_shows_in_old_days_too(at: "Callable[[datetime], None]", settings: object, tamper: "Callable[..., None]") -> None:
+    settings.AIRGAP_TRAIL_DAYS = 10
     three_days()
-    tamper("DELETE FROM airgap_egressevent WHERE position = 2")
-    assert [(broken.day, broken.position) for broken in found(kept_since=date(2027, 1, 1))] == [(date(2026, 1, 31), 2)]
+    tamper("DELETE FROM airgap_egressevent WHERE position <= 2")
+    live_through(at, datetime(2026, 2, 9, 12, tzinfo=UTC))
+    assert (date(2026, 1, 31), 1) in [(broken.day, broken.position) for broken in found()]
+
+
+def test_the_first_row_that_retention_left_is_held_by_the_head(
+    at: "Callable[[datetime], None]", settings: object, monkeypatch: pytest.MonkeyPatch, tamper: "Callable[..., None]"
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 1)
+    monkeypatch.setattr(retention, "BATCHES", 1)
+    three_days()
+    live_through(at, START + 30 * DAY)
+    settings.AIRGAP_TRAIL_DAYS = 10
+    retention.tidy()
+    assert positions()[0] == 2
+    tamper("UPDATE airgap_egressevent SET count = 1 WHERE position = 2")
+    assert [(broken.day, broken.position) for broken in found()] == [(date(2026, 1, 31), 2)]
+
+
+def test_a_clock_that_jumps_ahead_for_a_while_removes_nothing(at: "Callable[[datetime], None]") -> None:
+    three_days()
+    at(START + 2 * DAY)
+    retention.tidy()
+    at(START + 1000 * DAY)
+    for _ in range(3):
+        retention.tidy()
+    assert positions() == [1, 2, 3, 4, 5, 6, 7]
+    at(START + 2 * DAY)
+    retention.tidy()
+    drained(event(8), now=START + 2 * DAY)
+    live_through(at, START + 6 * DAY)
+    assert positions() == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [str(head.day) for head in DayHead.objects.order_by("first_position")] == ["2026-01-31", "2026-02-01", "2026-02-02", "2026-02-02"]
+    assert found() == []
 
 
 def test_a_finished_day_is_sealed_even_when_nothing_more_is_refused(at: "Callable[[datetime], None]") -> None:
@@ -188,5 +262,6 @@ def test_a_finished_day_is_sealed_even_when_nothing_more_is_refused(at: "Callabl
 def test_a_clock_set_back_breaks_nothing() -> None:
     three_days()
     drained(event(9), now=START)
+    drained(event(10), now=START + 3 * DAY)
     assert found() == []
-    assert TrailHead.objects.get().day == date(2026, 2, 2)
+    assert [str(head.day) for head in DayHead.objects.order_by("first_position")] == ["2026-01-31", "2026-02-01", "2026-02-02", "2026-01-31"]

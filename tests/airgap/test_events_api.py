@@ -131,3 +131,11 @@ def test_a_page_takes_a_few_queries_however_long_the_trail(get: Any, django_asse
         row(0, f"h{number}.example")
     with django_assert_max_num_queries(8):
         assert len(get(page_size="500").json()["results"]) == 500
+
+
+def test_a_host_with_another_filter_walks_no_minutes(get: Any, django_assert_max_num_queries: Any) -> None:
+    drained(*(event(minute) for minute in range(0, 600, 2)))
+    with django_assert_max_num_queries(8):
+        assert get(host="nope.example.com", rule="public").json()["results"] == []
+    with django_assert_max_num_queries(30):
+        assert get(tenant="nobody", rule="public").json()["results"] == []

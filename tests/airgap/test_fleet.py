@@ -54,6 +54,7 @@ OK, DRIFT, SILENT = State.OK, State.DRIFT, State.SILENT
         ([beat("a"), beat("b", seconds_ago=44)], [OK, OK]),
         ([beat("a"), beat("b", seconds_ago=46, airgapped=False)], [OK, SILENT]),
         ([beat("a", airgapped=False), beat("b", seconds_ago=46)], [OK, SILENT]),
+        ([beat("a"), beat("b", seconds_ago=-3600)], [OK, SILENT]),
     ],
 )
 def test_states(beats: list[ProcessBeat], expected: list[State]) -> None:
@@ -189,6 +190,37 @@ def test_a_process_that_beats_again_is_back(airgapped: Callable[..., EgressPolic
 def test_a_process_silent_for_a_day_is_left_out() -> None:
     beat("gone", beat_at=timezone.now() - timedelta(hours=25)).save(force_insert=True)
     assert processes() == ()
+
+
+def test_live_processes_are_seen_behind_any_number_of_silent_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "MOST", 5)
+    for number in range(8):
+        beat(f"a-crash:{number + 1}", beat_at=timezone.now() - timedelta(minutes=5)).save(force_insert=True)
+    beat("m:1", beat_at=timezone.now()).save(force_insert=True)
+    beat("z-drifting:1", beat_at=timezone.now(), airgapped=False).save(force_insert=True)
+    assert {process.host: process.state for process in processes()} == {"a-crash": SILENT, "m": OK, "z-drifting": DRIFT}
+
+
+def test_a_beat_of_the_future_is_silent_and_can_be_forgotten() -> None:
+    beat("a:1", beat_at=timezone.now() + timedelta(days=30)).save(force_insert=True)
+    assert only().state is SILENT
+    assert fleet.forget("a:1")
+
+
+def test_a_process_that_proc_hides_is_not_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "pid_start", lambda _pid: 0)
+    monkeypatch.setattr(os, "kill", lambda *_: (_ for _ in ()).throw(PermissionError))
+    assert not fleet.is_gone(4711, 99)
+    monkeypatch.setattr(os, "kill", lambda *_: (_ for _ in ()).throw(ProcessLookupError))
+    assert fleet.is_gone(4711, 99)
+
+
+def test_a_forked_child_that_ends_takes_its_parent_off_no_list() -> None:
+    heartbeat = Heartbeat("web")
+    heartbeat.beat()
+    heartbeat._pid += 1  # as if this were the child
+    heartbeat.end()
+    assert only().state is OK
 
 
 # ── The endpoint ─────────────────────────────────────────────────────────────────────────────────────────────────────

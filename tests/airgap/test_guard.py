@@ -333,6 +333,30 @@ if __name__ == "__main__":
     assert json.loads(run(code, tmp_path, PYTHONPATH=str(tmp_path))) == [["AirgapBlocked"] * 2, ["192.0.2.1", "evil.example.com"]]
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_python_children_of_billiard_are_guarded(method: str, tmp_path: Path) -> None:
+    (tmp_path / "dials.py").write_text(
+        "import socket, sys\n"
+        "def dial(host):\n"
+        "    try:\n"
+        "        socket.create_connection((host, 80), 1)\n"
+        "    except Exception as error:\n"
+        "        sys.exit(7 if type(error).__name__ == 'AirgapBlocked' else 8)\n",
+        encoding="utf-8",
+    )
+    code = f"""
+import billiard
+if __name__ == "__main__":
+    guard.install(EgressPolicy.from_text("1", ""), folder)
+    import dials
+    child = billiard.get_context({method!r}).Process(target=dials.dial, args=("evil.example.com",))
+    child.start()
+    child.join(30)
+    print(child.exitcode)
+"""
+    assert run(code, tmp_path, PYTHONPATH=str(tmp_path)) == "7"
+
+
 def test_a_reloaded_socket_module_is_wrapped_again(tmp_path: Path) -> None:
     code = f"""
 {TRY}

@@ -18,7 +18,7 @@ from django.db.models import Sum
 from airgap import chain, drain, events
 from airgap import spool as spool_module
 from airgap.active import deployment_key
-from airgap.models import DrainedSegment, EgressEvent, EgressTotal
+from airgap.models import DrainedSegment, EgressEvent, EgressTotal, TrailHead
 from airgap.policy import Rule
 from airgap.spool import MAX_SEGMENTS, SEGMENT_BYTES, Spool
 from tests.conftest import ROOT
@@ -183,3 +183,107 @@ def test_a_full_spool_disk_loses_no_count(tmp_path: Path) -> None:
     assert told["free"] < SEGMENT_BYTES, "the disk was full"
     assert told["in_memory"] > 0
     assert (told["counted"], told["left"]) == (30_000, 0)
+
+
+# ── What a second attack found ───────────────────────────────────────────────────────────────────────────────────────
+INTERRUPTED = """
+import json, signal, sys, time
+from pathlib import Path
+from airgap.spool import Spool, waiting_segments
+class Enough(Exception):
+    pass
+def interrupt(*_):
+    raise Enough
+signal.signal(signal.SIGALRM, interrupt)
+folder, returned, added = Path(sys.argv[1]), 0, 0
+for attempt in range(400):
+    spool = Spool(folder, service="api")
+    spool._born += attempt
+    for number in range(3):
+        added += 1
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.00002 + (attempt * 3 + number) % 60 * 0.00001)
+            spool.add((f"h{number}", 443, "/", "public", "dns", "", "", ""), "why", 1_750_000_000.0)
+            returned += 1
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except Enough:
+            pass  # it comes once
+    spool.seal()
+    spool.close()
+counted = 0
+for waiting in waiting_segments(folder):
+    counted += sum(record.count for record in waiting.read().records)
+print(json.dumps({"returned": returned, "added": added, "counted": counted}))
+"""
+
+
+def test_an_exception_out_of_a_signal_handler_breaks_no_spool_and_loses_nothing_that_returned(
+    spool_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Celery's soft time limit raises, inside whatever runs."""
+    code = INTERRUPTED.replace(
+        "from airgap.spool import Spool", "import airgap.spool\nairgap.spool.MAX_FILES = 10_000\nfrom airgap.spool import Spool"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(spool_dir)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["returned"] < told["added"], "some were interrupted"
+    assert told["returned"] <= told["counted"] <= told["added"]
+
+
+def attempt(host: str) -> None:
+    events.record(events.Refusal(host, 443, Rule.PUBLIC, "why", events.Layer.DNS))
+
+
+def test_a_recorder_that_is_replaced_hands_over_what_it_holds(spool_dir: Path, tmp_path: Path) -> None:
+    attempt("first.example")
+    before = events.recorder()
+    events.configure(spool_dir, service="api")
+    assert events.recorder() is before, "the same folder and service: nothing to replace"
+    events.configure(spool_dir, service="threatintel")
+    attempt("second.example")
+    assert drain.drain() == 2
+    assert sorted(EgressEvent.objects.values_list("host", "service")) == [("first.example", "api"), ("second.example", "threatintel")]
+
+
+def test_a_file_that_cannot_be_removed_is_counted_once_and_holds_up_none(spool_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spools = [Spool(spool_dir, service="api") for _ in range(40)]
+    for number, spool in enumerate(spools):
+        spool._born += number
+        flood(spool, 1, lambda _number, number=number: f"h{number}.example.com", time.time())
+        spool.seal()
+    stuck = sorted(spool_dir.glob("*.sealed"))[3]
+    real = drain.WaitingSegment.remove
+
+    def remove(self: spool_module.WaitingSegment) -> None:
+        if self.path == stuck:
+            raise PermissionError("sticky")
+        real(self)
+
+    monkeypatch.setattr(drain.WaitingSegment, "remove", remove)
+    assert drain.drain() == 40
+    assert drain.drain() == 0
+    assert [path.name for path in spool_dir.iterdir()] == [stuck.name]
+    assert counted() == 40
+
+
+def test_a_forged_receipt_makes_no_attempt_vanish(spool_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    attempt("a.example")
+    recorder = events.recorder()
+    assert recorder is not None
+    recorder.spool.seal()
+    (file,) = spool_dir.glob("*.sealed")
+    DrainedSegment.objects.create(name=file.stem, digest="0" * 64, drained_at="2026-01-31T12:00:00Z")
+    TrailHead.objects.create(digest=chain.GENESIS, start=chain.GENESIS, removed_digest=chain.GENESIS, signature="", key="")
+    drain.drain()
+    assert [path.suffix for path in spool_dir.iterdir()] == [".damaged"]
+    assert "airgap.spool_damaged" in [record.msg["event"] for record in caplog.records if isinstance(record.msg, dict)]
+
+
+def test_drafts_of_killed_writers_are_removed_and_young_ones_are_not(spool_dir: Path) -> None:
+    spool_dir.mkdir()
+    for name, age in (("old", 120), ("young", 1)):
+        (spool_dir / f"{name}.tmp").touch()
+        os.utime(spool_dir / f"{name}.tmp", (time.time() - age,) * 2)
+    drain.drain()
+    assert [path.name for path in spool_dir.iterdir()] == ["young.tmp"]
