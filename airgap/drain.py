@@ -15,7 +15,7 @@ from django.db import DataError, Error, IntegrityError, connection, transaction
 from airgap import chain, clock, events, totals
 from airgap.active import deployment_key
 from airgap.models import DrainedSegment, EgressEvent
-from airgap.spool import Record, Segment, WaitingSegment, complete, locked, remove_drafts
+from airgap.segments import Record, Segment, WaitingSegment, complete, locked, remove_drafts
 
 A_ROUND = 96  # segments drained at once: the thread that drains also checks and must come round
 TOGETHER = 16  # segments stored in one transaction: at most 8,192 rows
@@ -24,7 +24,7 @@ log = structlog.stdlib.get_logger("airgap")
 
 
 def drain(directory: Path | None = None) -> int:
-    """Store every complete segment, then seal and store what this process has spooled. Returns how many attempts were stored.
+    """Store complete segments, at most A_ROUND, then seal and store what this process has spooled. Returns how many attempts were stored.
 
     Raises django.db.Error when the database is away; nothing is lost then. Sealing comes second, so that a database that is
     away for long leaves full segments behind, not many small ones.

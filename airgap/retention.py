@@ -12,7 +12,7 @@ from django.db import models, transaction
 from airgap import chain, clock
 from airgap.active import deployment_key
 from airgap.models import DayHead, DrainedSegment, EgressEvent, EgressTotal, ProcessBeat, TrailHead
-from airgap.spool import complete
+from airgap.segments import complete
 
 FINE_TOTALS_KEPT: Final = timedelta(hours=3)  # they serve the last hour
 RECEIPTS_KEPT: Final = timedelta(days=7)  # a receipt matters only until its file is gone

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Final
 
 from airgap.models import EgressEvent, EgressTotal
-from airgap.spool import OTHER
+from airgap.segments import OTHER
 
 MAX_TARGETS: Final = 200  # totals a span before further hosts are counted as OTHER
 FIELDS: Final = ("host", "port", "rule", "layer", "service", "node", "purpose", "tenant", "caller")

@@ -12,8 +12,8 @@ from django.db.migrations.executor import MigrationExecutor
 
 from airgap import events
 from airgap.drain import drain_quietly
+from airgap.segments import backlog, unreadable
 from airgap.snapshot import airgap_snapshot, guard_snapshot
-from airgap.spool import backlog, unreadable
 from threatintel.snapshot import registration_snapshot
 
 INTERVAL: Final = 2.0  # seconds between rounds

@@ -6,7 +6,7 @@ from typing import Final
 
 from airgap.events import Layer
 from airgap.policy import AllowEntry, PolicyError, Rule
-from airgap.spool import OTHER
+from airgap.segments import OTHER
 
 CHANNELS: Final[Mapping[str, str]] = {
     "slack": "SLACK_WEBHOOK_URL",

@@ -63,7 +63,7 @@ try:
 except AirgapBlocked:
     outcome = "refused"
 from airgap import events
-from airgap.spool import waiting_segments
+from airgap.segments import waiting_segments
 events.recorder().spool.seal()
 print(json.dumps([outcome, [record.key[0] for waiting in waiting_segments(folder) for record in waiting.read().records]]))
 """
@@ -326,7 +326,7 @@ if __name__ == "__main__":
     import dials
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context({method!r})) as pool:
         told = list(pool.map(dials.dial, ["192.0.2.1", "evil.example.com"]))
-    from airgap.spool import waiting_segments
+    from airgap.segments import waiting_segments
     hosts = sorted(record.key[0] for waiting in waiting_segments(folder) for record in waiting.read().records)
     print(json.dumps([told, hosts]))
 """
@@ -372,7 +372,7 @@ def test_a_refusal_in_a_signal_handler_while_another_is_recorded_hangs_nothing_a
 {TRY}
 import signal, time
 from airgap import events
-from airgap.spool import waiting_segments
+from airgap.segments import waiting_segments
 seen = []
 def dial(*_):
     try:
@@ -406,7 +406,7 @@ import structlog
 structlog.configure(logger_factory=structlog.stdlib.LoggerFactory(), wrapper_class=structlog.stdlib.BoundLogger)
 tried(lambda: socket.socket().connect(("192.0.2.1", 80)))
 from airgap import events
-from airgap.spool import waiting_segments
+from airgap.segments import waiting_segments
 events.recorder().spool.seal()
 print(sorted(record.key[0] for waiting in waiting_segments(folder) for record in waiting.read().records))
 """
@@ -419,7 +419,7 @@ def test_a_port_that_no_port_is_harms_no_row(tmp_path: Path) -> None:
 tried(lambda: socket.getaddrinfo("x.example.com", -1))
 tried(lambda: socket.getaddrinfo("x.example.com", 2**40))
 from airgap import events
-from airgap.spool import waiting_segments
+from airgap.segments import waiting_segments
 events.recorder().spool.seal()
 print([record.key[1] for waiting in waiting_segments(folder) for record in waiting.read().records])
 """
@@ -438,7 +438,7 @@ thread = threading.Thread(target=telemetry_sdk.send)
 thread.start()
 thread.join()
 from airgap import events
-from airgap.spool import waiting_segments
+from airgap.segments import waiting_segments
 events.recorder().spool.seal()
 print([record.key[7] for waiting in waiting_segments(folder) for record in waiting.read().records])
 """

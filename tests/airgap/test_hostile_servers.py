@@ -12,13 +12,14 @@ import httpx
 import pytest
 from django.db.models import Sum
 
-from airgap import chain, events
+from airgap import chain, events, segments
 from airgap import spool as spool_module
 from airgap.active import deployment_key
 from airgap.drain import drain, drain_quietly, hand_over
 from airgap.models import EgressEvent
 from airgap.policy import EgressPolicy, Rule
-from airgap.spool import MAX_KEYS, OTHER, Spool, unreadable
+from airgap.segments import OTHER, unreadable, waiting_segments
+from airgap.spool import MAX_KEYS, Spool
 from airgap.transport import AirgapBlocked, BodyTooLarge, RedirectRefused, gated_client
 from tests.plugins.mirror import Mirror, body, redirect
 
@@ -208,11 +209,11 @@ def test_a_row_that_the_database_does_not_take_is_left_out_and_told_and_the_rest
 
 
 def test_damaged_files_neither_pile_up_nor_stop_the_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool_module, "MAX_DAMAGED", 3)
+    monkeypatch.setattr(segments, "MAX_DAMAGED", 3)
     monkeypatch.setattr(spool_module, "MAX_FILES", 3)
     for number in range(6):
         (tmp_path / f"{number}.sealed").write_bytes(b"rubbish")
-        for waiting in spool_module.waiting_segments(tmp_path):
+        for waiting in waiting_segments(tmp_path):
             waiting.set_aside()
             os.utime(waiting.path.with_suffix(".damaged"), (number, number))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["3.damaged", "4.damaged", "5.damaged"]
@@ -234,8 +235,6 @@ def test_text_that_no_database_takes_is_made_storable() -> None:
 
 
 def test_random_ports_or_tenants_of_one_host_leave_room_for_another_host(tmp_path: Path) -> None:
-    from airgap.spool import waiting_segments
-
     spool = Spool(tmp_path, service="api")
     for number in range(5000):
         attempt(spool, port=number % 65000 + 1, tenant=f"t{number}")
@@ -248,8 +247,6 @@ def test_random_ports_or_tenants_of_one_host_leave_room_for_another_host(tmp_pat
 
 
 def test_a_disk_that_fails_under_way_loses_no_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airgap.spool import waiting_segments
-
     spool = Spool(tmp_path, service="api")
     attempt(spool)
     with monkeypatch.context() as patch:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from airgap import spool as spool_module
-from airgap.spool import MAX_HOSTS, MAX_KEYS, OTHER, SEGMENT_BYTES, SLOTS, Key, Record, Spool, waiting_segments
+from airgap.segments import OTHER, SEGMENT_BYTES, SLOTS, Key, Record, waiting_segments
+from airgap.spool import MAX_HOSTS, MAX_KEYS, Spool
 from tests.conftest import ROOT
 
 NOW = 1_750_000_020.0

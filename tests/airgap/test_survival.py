@@ -20,7 +20,8 @@ from airgap import spool as spool_module
 from airgap.active import deployment_key
 from airgap.models import DrainedSegment, EgressEvent, EgressTotal, TrailHead
 from airgap.policy import Rule
-from airgap.spool import MAX_SEGMENTS, SEGMENT_BYTES, Spool
+from airgap.segments import SEGMENT_BYTES, WaitingSegment
+from airgap.spool import MAX_SEGMENTS, Spool
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -153,7 +154,8 @@ def test_processes_that_drain_at_once_count_everything_once(spool_dir: Path) -> 
 ON_A_SMALL_DISK = """
 import json, os, sys, time
 from pathlib import Path
-from airgap.spool import Spool, waiting_segments
+from airgap.segments import waiting_segments
+from airgap.spool import Spool
 folder = Path(sys.argv[1])
 spool = Spool(folder / "spool", service="api")
 for number in range(30_000):  # 30 minutes of 1,000 hosts: far more than the disk holds
@@ -170,14 +172,14 @@ print(json.dumps({"free": full, "in_memory": in_memory, "counted": counted, "lef
 
 def test_a_full_spool_disk_loses_no_count(tmp_path: Path) -> None:
     """A real file system of three megabytes."""
-    if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("Mount namespaces (unshare -rm) are not to be had here.")
     disk = tmp_path / "disk"
     disk.mkdir()
+    mounted = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=3m tmpfs "$1" && shift && exec "$@"', "sh", str(disk)]
+    if shutil.which("unshare") is None or subprocess.run([*mounted, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("A file system of its own (unshare -rm, mount -t tmpfs) is not to be had here.")
     done = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=3m tmpfs "$1" && exec "$2" -c "$3" "$1"', "sh", str(disk), sys.executable, ON_A_SMALL_DISK],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=100,
-    )  # fmt: skip
+        [*mounted, sys.executable, "-c", ON_A_SMALL_DISK, str(disk)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=100
+    )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["free"] < SEGMENT_BYTES, "the disk was full"
@@ -189,7 +191,8 @@ def test_a_full_spool_disk_loses_no_count(tmp_path: Path) -> None:
 INTERRUPTED = """
 import json, signal, sys, time
 from pathlib import Path
-from airgap.spool import Spool, waiting_segments
+from airgap.segments import waiting_segments
+from airgap.spool import Spool
 class Enough(Exception):
     pass
 def interrupt(*_):
@@ -255,7 +258,7 @@ def test_a_file_that_cannot_be_removed_is_counted_once_and_holds_up_none(spool_d
     stuck = sorted(spool_dir.glob("*.sealed"))[3]
     real = drain.WaitingSegment.remove
 
-    def remove(self: spool_module.WaitingSegment) -> None:
+    def remove(self: WaitingSegment) -> None:
         if self.path == stuck:
             raise PermissionError("sticky")
         real(self)

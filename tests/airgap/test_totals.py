@@ -9,7 +9,7 @@ from django.db.models import Sum
 from airgap import queries, totals
 from airgap.models import EgressEvent, EgressTotal
 from airgap.queries import SPANS, EventFilter, attempts_lately, choices, overview
-from airgap.spool import OTHER
+from airgap.segments import OTHER
 from tests.airgap.trail import START, drained, event
 
 pytestmark = pytest.mark.django_db

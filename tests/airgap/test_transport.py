@@ -18,7 +18,7 @@ import pytest
 from airgap import transport
 from airgap.events import Layer
 from airgap.policy import EgressPolicy, Rule
-from airgap.spool import waiting_segments
+from airgap.segments import waiting_segments
 from airgap.transport import AirgapBlocked, BodyTooLarge, gated_client
 from tests.plugins.mirror import Mirror, body, redirect
 
