@@ -11,7 +11,7 @@ from typing import Final
 from airgap.models import EgressEvent, EgressTotal
 from airgap.segments import OTHER
 
-MAX_TARGETS: Final = 200  # totals a span before further hosts are counted as OTHER
+MAX_TARGETS: Final = 200  # totals a span before further hosts are counted as OTHER; twice as many with those of known hosts
 FIELDS: Final = ("host", "port", "rule", "layer", "service", "node", "purpose", "tenant", "caller")
 
 
@@ -80,15 +80,21 @@ def _merge(targets: _Targets, fields: _Fields, total: _Sum) -> None:
 
 def _store(span: str, start: datetime, targets: _Targets) -> None:
     stored = {total.key: total for total in EgressTotal.objects.filter(span=span, start=start)}
-    room = MAX_TARGETS - len(stored)
+    room, more = MAX_TARGETS - len(stored), 2 * MAX_TARGETS - max(MAX_TARGETS, len(stored))
+    hosts = {total.host for total in stored.values()}
     kept: _Targets = {}
-    # Where there is not room for all, the most frequent have it: a flood of random hosts must not crowd out who calls all day.
+    # Where there is not room for all, the most frequent have it, and further targets of hosts that have one: a flood of random
+    # hosts must not crowd out who calls all day.
     for fields, total in sorted(targets.items(), key=lambda item: -item[1].count) if len(targets) > room else targets.items():
         if _key(fields) not in stored:
-            if room <= 0:
+            if room > 0:
+                room -= 1
+                hosts.add(str(fields[0]))
+            elif more > 0 and fields[0] in hosts:
+                more -= 1
+            else:
                 _merge(kept, (OTHER, 0, *fields[2:-1], ""), replace(total, reason=""))
                 continue
-            room -= 1
         _merge(kept, fields, total)
     EgressTotal.objects.bulk_create(
         [_row(span, start, fields, total, stored.get(_key(fields))) for fields, total in kept.items()],

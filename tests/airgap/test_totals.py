@@ -46,6 +46,15 @@ def test_a_flood_of_targets_is_folded_and_nothing_but_the_target_is_lost(monkeyp
     assert sums("hour", host="h0-0.example") == 101, "who has a total keeps it"
 
 
+def test_a_flood_does_not_crowd_out_who_calls_often_nor_further_targets_of_a_host_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(totals, "MAX_TARGETS", 3)
+    drained(*(event(0, f"r{number}.example") for number in range(9)), event(0, "often.example", count=50))
+    drained(*(event(1, "often.example", tenant=f"t{number}") for number in range(9)))
+    assert sums("hour", host="often.example") == 50 + 2, "up to twice the bound, the folded one counted"
+    assert sums("hour") == 9 + 50 + 9
+    assert sums("hour", tenant="t8") == 1
+
+
 def test_a_drain_that_fails_changes_no_total(monkeypatch: pytest.MonkeyPatch) -> None:
     drained(event(0))
     monkeypatch.setattr(totals, "_store", lambda *_: (_ for _ in ()).throw(RuntimeError("broken")))
