@@ -174,7 +174,7 @@ GROUP: Final = ("host", "port", "rule", "layer", "purpose", "tenant", "caller")
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Attempts of one caller to one host. `where`: the node (or host:pid, where the rows were read) when it is one, else "".
+    """Attempts of one caller to one host. `where`: the node (or host:pid, where the rows were read) when it is one; "" for several.
 
     `reason`: in the gate's words; "" where many are counted together.
     """
@@ -187,7 +187,6 @@ class Group:
     tenant: str
     caller: str
     count: int
-    nodes: int
     where: str
     first_seen: datetime
     last_seen: datetime
@@ -242,15 +241,14 @@ def _attempts(found: QuerySet[Any]) -> int:
 def _groups(found: QuerySet[Any], node: str, most: int) -> list[Group]:
     """The most frequent first; the place of each counted in `node`."""
     grouped = found.values(*GROUP).annotate(
-        sum=Sum("count"), nodes=Count(node, distinct=True), where=Max(node), first=Min("first_seen"), last=Max("last_seen"), why=Max("reason")
+        sum=Sum("count"), one=Min(node), another=Max(node), first=Min("first_seen"), last=Max("last_seen"), why=Max("reason")
     )
     return [
         Group(
             **{name: record[name] for name in GROUP if name != "port"},
             port=record["port"] or None,
             count=record["sum"],
-            nodes=record["nodes"],
-            where=record["where"] if record["nodes"] == 1 else "",
+            where=record["one"] if record["one"] == record["another"] else "",
             first_seen=record["first"],
             last_seen=record["last"],
             reason=record["why"],

@@ -24,7 +24,6 @@ from console.fleet import Fleet, read_fleet
 from console.marks import Marks, read_marks
 from console.process import ProcessSnapshot, Witness, process_snapshot, witness
 from console.verdict import Banner
-from console.wording import counted
 from threatintel.registry import feeds
 
 API: Final = "/api/v1/airgap/events"
@@ -211,7 +210,7 @@ def _group_row(group: Group, variables: dict[str, tuple[str, ...]]) -> GroupRow:
         key=sha256(repr(target).encode()).hexdigest()[:12],
         group=group,
         title=host_port(group.host, group.port),
-        where=group.where or counted(group.nodes, "place"),
+        where=group.where or "several",
         why=why(target, group.reason),
         advice=advice,
         listed=bool(advice.entry) and active_policy().decide_host(group.host, group.port).rule is Rule.ALLOWLISTED,

@@ -257,13 +257,13 @@ def test_what_is_beyond_the_bounds_is_only_counted(auditor: Client) -> None:
     assert "Or allow it" not in row
 
 
-def test_where_is_the_node_or_how_many(auditor: Client, text: Text) -> None:
+def test_where_is_the_node_or_several(auditor: Client, text: Text) -> None:
     drained(
         event(minute=ago(minutes=2), process="w-1:1"), event(minute=ago(minutes=2), process="w-2:1"), event(minute=ago(minutes=2), process="w-2:2")
     )
     drained(event(minute=ago(minutes=2), host="b.example", process="w-2:1"))
     where = {row.group.host: row.where for row in auditor.get(URL).context["page"].trail.groups}
-    assert where == {"api.openai.com": "2 places", "b.example": "w-2"}
+    assert where == {"api.openai.com": "several", "b.example": "w-2"}
     assert auditor.get(URL, {"host": "b.example"}).context["page"].trail.groups[0].where == "w-2"
 
 
