@@ -11,7 +11,7 @@ from typing import Final
 from airgap.models import EgressEvent, EgressTotal
 from airgap.segments import OTHER
 
-MAX_TARGETS: Final = 100  # totals a span before further hosts are counted as OTHER; twice as many with those of known hosts
+MAX_TARGETS: Final = 200  # totals a span before further hosts are counted as OTHER; twice as many with those of known hosts
 FIELDS: Final = ("host", "port", "rule", "layer", "service", "node", "purpose", "tenant", "caller")
 
 
