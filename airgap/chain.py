@@ -90,15 +90,20 @@ def locked_head() -> TrailHead:
     head = TrailHead.objects.select_for_update().filter(id=TrailHead.ONLY).first()
     if head is not None:
         return head
-    if is_headless():
-        raise HeadLost("There are rows or heads of finished days, and no airgap_trailhead.")
     start = {"digest": GENESIS, "start": GENESIS, "removed_digest": GENESIS, "signature": "", "key": ""}
-    return TrailHead.objects.select_for_update().get_or_create(id=TrailHead.ONLY, defaults=start)[0]
+    head, created = TrailHead.objects.select_for_update().get_or_create(id=TrailHead.ONLY, defaults=start)
+    if created and _was_begun():  # looked at only now: another process may have stored the first head and rows meanwhile
+        raise HeadLost("There are rows or heads of finished days, and no airgap_trailhead.")
+    return head
 
 
 def is_headless() -> bool:
     """Whether anything says that there was a trail, without its head."""
-    return not TrailHead.objects.exists() and (EgressEvent.objects.exists() or DayHead.objects.exists() or DrainedSegment.objects.exists())
+    return _was_begun() and not TrailHead.objects.exists()  # in this order: the first head is stored together with the first rows
+
+
+def _was_begun() -> bool:
+    return EgressEvent.objects.exists() or DayHead.objects.exists() or DrainedSegment.objects.exists()
 
 
 def append(head: TrailHead, rows: Iterable[EgressEvent], now: datetime, key: SigningKey) -> None:

@@ -1,6 +1,7 @@
 """/health and /ready: encoded by a background thread after each round of checks, so that an answer never waits for one."""
 
 import json
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -62,6 +63,7 @@ class Health:
 
 
 _health = Health()
+checked = threading.Event()  # set after the first round
 
 
 def current() -> Health:
@@ -88,6 +90,7 @@ def refresh() -> None:
         _health.migrated = _migrated()
     _health.finished_at = time.monotonic()
     _health.encoded = encode(_health.body())
+    checked.set()
 
 
 def _database() -> str:

@@ -379,12 +379,15 @@ def dial(*_):
         socket.socket().connect(("192.0.2.1", 80))
     except AirgapBlocked:
         seen.append(1)
-signal.signal(signal.SIGALRM, dial)
-signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
-until = time.monotonic() + 2
-while time.monotonic() < until:
+def interrupt(*_):
     dial()
-signal.setitimer(signal.ITIMER_REAL, 0)
+    if time.monotonic() < until:  # anew each time: on a slow machine a running timer would nest handlers without end
+        signal.setitimer(signal.ITIMER_REAL, 0.0005)
+signal.signal(signal.SIGALRM, interrupt)
+until = time.monotonic() + 2
+interrupt()
+while time.monotonic() < until + 0.1:
+    dial()
 events.recorder().spool.seal()
 print(len(seen) == sum(record.count for waiting in waiting_segments(folder) for record in waiting.read().records), len(seen) > 100)
 """

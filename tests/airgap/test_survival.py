@@ -130,7 +130,7 @@ def test_processes_that_drain_at_once_count_everything_once(spool_dir: Path) -> 
         spool.seal()
     connections.close_all()
     children = []
-    for _ in range(4):
+    for _ in range(4):  # the first of them also makes the trail's head, which the others must not miss
         pid = os.fork()
         if pid == 0:
             status = 1

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ PLACES = ("web", "worker", "command")  # that have a trail
 DRAINED_WITHIN = 15  # seconds
 
 
-def missing(attempts: dict[str, list[dict[str, str]]], rows: list[dict[str, Any]]) -> set[tuple[str, str]]:
-    """(process, host) of what was blocked and is not in the trail."""
-    blocked = {(one["process"], one["host"]) for place in PLACES for one in attempts[place] if one["outcome"] == "blocked"}
-    return blocked - {(row["process"], row["host"]) for row in rows}
+def missing(attempts: dict[str, list[dict[str, str]]], rows: list[dict[str, Any]]) -> Counter[tuple[str, str]]:
+    """(process, host) of what was blocked and is not in the trail as often."""
+    blocked = Counter((one["process"], one["host"]) for place in PLACES for one in attempts[place] if one["outcome"] == "blocked")
+    for row in rows:
+        blocked[row["process"], row["host"]] -= row["count"]
+    return +blocked
 
 
 def text(file: Path) -> str:
