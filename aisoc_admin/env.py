@@ -250,6 +250,13 @@ class Environment:
     trail_days: int = variable(
         "AISOC_TRAIL_DAYS", whole_number(1, 3660), 400, example="400", help="Days that rows of the trail are kept; their signed heads stay."
     )
+    indicator_days: int = variable(
+        "AISOC_INDICATOR_DAYS",
+        whole_number(1, 3660),
+        365,
+        example="365",
+        help="Days that a retired or expired indicator, and the history of each, are kept.",
+    )
     # Process
     service: str = variable("AISOC_SERVICE", one_of(*SERVICES), "", example="api", help="Name of this process in logs, health and fleet.")
     health_port: int | None = variable("AISOC_HEALTH_PORT", _PORT, None, example="8001", help="Worker and beat serve /health on this port.")

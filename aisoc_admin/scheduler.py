@@ -14,6 +14,8 @@ from threatintel.beat import Timetable, announce, hold_lease, release_lease
 from threatintel.registry import feeds
 from threatintel.schedule import plan
 
+CHORES = {"threatintel.tasks.tidy": 3600.0, "threatintel.tasks.retry_misp_pushes": 60.0}  # task: every so many seconds
+CHORES_AFTER = 45.0  # seconds of leadership
 TICK = 1.0  # seconds; a lease is renewed at each
 log = structlog.stdlib.get_logger("beat")
 
@@ -25,6 +27,7 @@ class LeasedScheduler(Scheduler):
         self.holder = f"{process_name()}:{uuid4().hex[:8]}"
         self.timetable = Timetable(plan(feeds(), settings.AIRGAP_POLICY), settings.AIRGAP_POLICY, self._send_poll)
         self.leading = 0
+        self.chores: dict[str, float] = {}
         announce(self.timetable.plan)
 
     def tick(self, *_args: Any, **_kwargs: Any) -> float:
@@ -38,7 +41,9 @@ class LeasedScheduler(Scheduler):
                     log.info("beat.leading", epoch=epoch, feeds=[spec.name for spec in self.timetable.plan.beat])
                     self.leading = epoch
                     self.timetable.lead(epoch, time.monotonic())
+                    self.chores = dict.fromkeys(CHORES, time.monotonic() + CHORES_AFTER)
                 self.timetable.tick(time.monotonic())
+                self._send_chores(time.monotonic())
         except DatabaseError as error:
             log.warning("beat.database_away", error=type(error).__name__)
             connections.close_all()
@@ -50,6 +55,16 @@ class LeasedScheduler(Scheduler):
         except DatabaseError as error:
             log.warning("beat.lease_not_released", error=type(error).__name__)
         super().close()
+
+    def _send_chores(self, now: float) -> None:
+        for task, due in self.chores.items():
+            if due <= now:
+                self.chores[task] = now + CHORES[task]
+                try:
+                    self.app.send_task(task, queue="intel", retry=False, expires=CHORES[task])
+                except Exception as error:  # as for polls: kombu raises what the transport raises
+                    log.warning("beat.not_sent", task=task, error=type(error).__name__)
+                    return
 
     def _send_poll(self, feed: str, slot: str) -> None:
         self.app.send_task("threatintel.tasks.poll", args=(feed, slot), queue="intel", retry=False)

@@ -1,26 +1,28 @@
 """Stores pages of records: each in one transaction with the run's counters and the cursor, all or nothing."""
 
 import hashlib
-import json
+import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from django.db import transaction
-from django.utils import timezone
+from django.db import connection, transaction
+from django.db.models import Count, F
 
+from airgap import clock
 from threatintel import runs
-from threatintel.models import FeedCursor, FeedRun, Indicator, IndicatorSource
-from threatintel.specs import Cursor, FeedSpec, Page, Record
+from threatintel.models import FeedCursor, FeedDay, FeedRun, IndicatorSource
+from threatintel.specs import Cursor, FeedSpec, Page
+from threatintel.store import Counts, retire
+from threatintel.store import store as store_page
 
-BATCH = 500
-_FIELDS = ("confidence", "tlp", "labels", "description", "url", "first_seen", "last_seen", "valid_until", "revoked", "raw")
+_MOST_REASONS = 50  # kept on a run
+_RETIRED_AT_ONCE = 5000
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    pk: int
-    digest: str
+class _OnlyTrying(Exception):
+    """Rolls a preview back."""
 
 
 def load_cursor(spec: FeedSpec) -> Cursor:
@@ -29,82 +31,123 @@ def load_cursor(spec: FeedSpec) -> Cursor:
     return kept.data if kept is not None and kept.url_digest == _digest(spec.url) else {}
 
 
-def ingest(run: FeedRun, spec: FeedSpec, pages: Iterable[Page]) -> None:
-    """Store every page, then say that the feed was read through. Raises runs.ClaimLost when the run was taken over.
+def ingest(run: FeedRun, spec: FeedSpec, pages: Iterable[Page], *, until: float = float("inf")) -> bool:
+    """Store every page; whether all were. Raises runs.ClaimLost when the run was taken over.
 
-    What a complete page no longer lists is revoked in that page's transaction. What is unchanged is not written.
+    Of a feed that is whole, what no page listed is retired after the last one, in the transaction that moves the cursor.
+    until: monotonic time after which no further page is taken (of a feed that is not whole); the next run goes on from there.
     """
+    listed = _Listed() if spec.whole else None
+    cursor: Cursor | None = None
+    data_date: datetime | None = None
+    done = False
     for page in pages:
+        done = True
         with transaction.atomic():
-            run.fetched += len(page.records)
-            _store(run, spec, page)
-            FeedCursor.objects.update_or_create(
-                feed=spec.name,
-                defaults={"url_digest": _digest(spec.url), "data": dict(page.cursor), "data_date": page.data_date, "moved_at": timezone.now()},
-            )
+            _count(run, store_page(spec.name, page, run=run.pk, seen=listed.add if listed else None))
+            cursor, data_date = page.cursor, page.data_date or data_date
+            if listed is None:
+                _move(spec, cursor, data_date)
             runs.confirm(run)
+        if listed is None and time.monotonic() > until:
+            return False
+    if listed is not None and done:
+        with transaction.atomic():
+            _count(run, Counts(retired=listed.retire_others(spec.name, run.pk)))
+            _move(spec, cursor, data_date)
+            runs.confirm(run)
+    _sum_up(run)
+    return True
 
 
-def _store(run: FeedRun, spec: FeedSpec, page: Page) -> None:
-    known = {
-        (row["indicator__type"], row["indicator__value"], row["external_id"]): _Known(row["pk"], row["digest"])
-        for row in IndicatorSource.objects.filter(feed=spec.name).values("pk", "digest", "external_id", "indicator__type", "indicator__value")
-    }
-    fresh: dict[tuple[str, str, str], Record] = {(record.type, record.value, record.external_id): record for record in page.records}
-    new = {key: record for key, record in fresh.items() if key not in known}
-    changed = {key: record for key, record in fresh.items() if key in known and known[key].digest != record_digest(record)}
-    _insert(spec, new)
-    _update({known[key].pk: record for key, record in changed.items()})
-    run.added += len(new)
-    run.changed += len(changed)
-    if page.complete:
-        run.retired += _retire([kept.pk for key, kept in known.items() if key not in fresh])
+def preview(spec: FeedSpec, pages: Iterable[Page]) -> Counts:
+    """What ingest() would do, done in one transaction that is rolled back."""
+    counts = Counts()
+    try:
+        with transaction.atomic():
+            listed = _Listed() if spec.whole else None
+            for page in pages:
+                counts += store_page(spec.name, page, seen=listed.add if listed else None)
+            if listed is not None:
+                counts += Counts(retired=listed.retire_others(spec.name, 0))
+            raise _OnlyTrying
+    except _OnlyTrying:
+        return counts
 
 
-def _insert(spec: FeedSpec, records: dict[tuple[str, str, str], Record]) -> None:
-    Indicator.objects.bulk_create(
-        [Indicator(type=kind, value=value) for kind, value in {key[:2]: None for key in records}], batch_size=BATCH, ignore_conflicts=True
-    )
-    ids = _indicator_ids(records)
-    IndicatorSource.objects.bulk_create(
-        [
-            IndicatorSource(indicator_id=ids[kind, value], feed=spec.name, external_id=external_id, digest=record_digest(record), **_columns(record))
-            for (kind, value, external_id), record in records.items()
-        ],
-        batch_size=BATCH,
-    )
+def store(feed: str, page: Page) -> Counts:
+    """Store what somebody posted: one page, without a run."""
+    with transaction.atomic():
+        return store_page(feed, page)
 
 
-def _indicator_ids(records: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], int]:
-    values = sorted({key[1] for key in records})
-    return {
-        (row.type, row.value): row.pk
-        for start in range(0, len(values), BATCH)
-        for row in Indicator.objects.filter(value__in=values[start : start + BATCH]).only("type", "value")
-    }
+class _Listed:
+    """Ids that the pages of a run listed, in a table of this connection: a catalogue may have millions.
+
+    The table is part of the transactions that fill it.
+    """
+
+    _TABLE = "threatintel_listed"
+
+    def __init__(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE IF EXISTS {self._temporary}")
+            cursor.execute(f"CREATE TEMP TABLE {self._TABLE} (id {IndicatorSource._meta.pk.db_type(connection)} PRIMARY KEY)")
+
+    @property
+    def _temporary(self) -> str:
+        """Named so that nothing but a temporary table can be meant."""
+        return f"{'pg_temp' if connection.vendor == 'postgresql' else 'temp'}.{self._TABLE}"
+
+    def add(self, ids: Iterable[str]) -> None:
+        with connection.cursor() as cursor:
+            cursor.executemany(f"INSERT INTO {self._temporary} (id) VALUES (%s) ON CONFLICT DO NOTHING", [(key,) for key in ids])  # noqa: S608 - a constant
+
+    def retire_others(self, feed: str, run: int) -> int:
+        table = connection.ops.quote_name(IndicatorSource._meta.db_table)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT id FROM {table} WHERE feed = %s AND NOT revoked AND id NOT IN (SELECT id FROM {self._temporary})",  # noqa: S608 - constants
+                [feed],
+            )
+            keys = [key.hex if isinstance(key, UUID) else key for (key,) in cursor.fetchall()]
+        now = clock.now()
+        return sum(retire(keys[start : start + _RETIRED_AT_ONCE], run, now) for start in range(0, len(keys), _RETIRED_AT_ONCE))
 
 
-def _update(records: dict[int, Record]) -> None:
-    rows = [IndicatorSource(pk=pk, digest=record_digest(record), updated_at=timezone.now(), **_columns(record)) for pk, record in records.items()]
-    IndicatorSource.objects.bulk_update(rows, [*_FIELDS, "digest", "updated_at"], batch_size=BATCH)
+def _count(run: FeedRun, counts: Counts) -> None:
+    """On the run and on its day, in the transaction that stored the records."""
+    run.fetched += counts.fetched
+    run.added += counts.added
+    run.changed += counts.changed
+    run.retired += counts.retired
+    run.skipped += counts.skipped
+    for reason, times in counts.skips.items():
+        if reason in run.skips or len(run.skips) < _MOST_REASONS:
+            run.skips[reason] = run.skips.get(reason, 0) + times
+    if counts.added or counts.changed or counts.retired:
+        day, _ = FeedDay.objects.get_or_create(feed=run.feed, day=clock.now().date())
+        FeedDay.objects.filter(pk=day.pk).update(
+            added=F("added") + counts.added, changed=F("changed") + counts.changed, retired=F("retired") + counts.retired
+        )
 
 
-def _retire(pks: list[int]) -> int:
-    """Mark sources as revoked; the cleared digest has them written again should the feed list them once more."""
-    return sum(
-        IndicatorSource.objects.filter(pk__in=pks[start : start + BATCH], revoked=False).update(revoked=True, digest="", updated_at=timezone.now())
-        for start in range(0, len(pks), BATCH)
-    )
+def _move(spec: FeedSpec, cursor: Cursor | None, data_date: datetime | None) -> None:
+    changed: dict[str, Any] = {"data_date": data_date} if data_date else {}
+    if cursor is not None:
+        changed |= {"url_digest": _digest(spec.url), "data": dict(cursor)}
+    FeedCursor.objects.update_or_create(feed=spec.name, defaults={"moved_at": clock.now(), **changed})
 
 
-def _columns(record: Record) -> dict[str, Any]:
-    columns = {name: getattr(record, name) for name in _FIELDS}
-    return {**columns, "tlp": record.tlp.value, "labels": list(record.labels), "raw": dict(record.raw)}
-
-
-def record_digest(record: Record) -> str:
-    """SHA-256 of everything that is stored of a record."""
-    return _digest(json.dumps(asdict(record), sort_keys=True, default=str))
+def _sum_up(run: FeedRun) -> None:
+    """Count what the feed has now; also after an attempt that found everything stored by the one before it."""
+    if not (run.added or run.changed or run.retired or run.attempt > 1):
+        return
+    with transaction.atomic():
+        FeedCursor.objects.select_for_update().filter(feed=run.feed).first()
+        live = IndicatorSource.objects.filter(feed=run.feed, revoked=False, context=False).aggregate(n=Count("indicator", distinct=True))["n"]
+        FeedCursor.objects.filter(feed=run.feed).update(live=live)
+        FeedDay.objects.update_or_create(feed=run.feed, day=clock.now().date(), defaults={"live": live})
 
 
 def _digest(text: str) -> str:

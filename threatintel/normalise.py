@@ -1,5 +1,6 @@
 """Reads what feeds deliver into Records. Pure."""
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -35,7 +36,8 @@ def kev_record(row: Mapping[str, Any]) -> Record:
         url=reference.group() if reference else "",
         first_seen=added,
         last_seen=added,
-        raw=dict(row),
+        modified=added,
+        raw=json.dumps(row, ensure_ascii=False, separators=(",", ":")),
     )
 
 

@@ -1,5 +1,6 @@
 """One poll of one feed, from claim to finished run. The task, the command and the page's button all come here."""
 
+import time
 from dataclasses import dataclass
 
 import httpx
@@ -19,7 +20,10 @@ FEED_FAILED = "feed.failed"
 WAIT = 20.0  # seconds without a byte before a poll gives up
 DEADLINE = 120.0  # seconds for one request of a poll
 
-MAX_BYTES = 32 * 1024 * 1024  # of one answer, after decompression
+BUDGET = 180.0  # seconds of one run, below the task's limits; what is left over is another run's
+MAX_BYTES = 64 * 1024 * 1024  # of one answer, after decompression
+
+MORE = "There is more than one run may take; the next one goes on from here."
 
 log = structlog.stdlib.get_logger("threatintel")
 State = FeedRun.State
@@ -58,8 +62,10 @@ def _work(run: FeedRun, spec: FeedSpec, *, retry: bool) -> None:
         _end(run, State.REFUSED, decision.reason, rule=decision.rule.value)
         return
     try:
-        with gated_client(purpose=f"feed.{spec.name}", timeout=WAIT, deadline=DEADLINE, max_bytes=MAX_BYTES) as client:
-            ingest(run, spec, spec.fetch(client, spec, load_cursor(spec)))
+        with gated_client(
+            purpose=f"feed.{spec.name}", timeout=WAIT, deadline=DEADLINE, max_bytes=MAX_BYTES, headers=dict(spec.headers), auth=spec.auth
+        ) as client:
+            finished = ingest(run, spec, spec.fetch(client, spec, load_cursor(spec)), until=time.monotonic() + BUDGET)
     except AirgapBlocked as blocked:
         _end(
             run,
@@ -70,7 +76,7 @@ def _work(run: FeedRun, spec: FeedSpec, *, retry: bool) -> None:
     except FeedError as error:
         _retry(run, str(error), retry=retry)
     except httpx.HTTPError as error:
-        _retry(run, f"{feed_host(spec)}: {_plain(error)}", retry=retry)
+        _retry(run, f"{feed_host(spec)}: {plain_error(error)}", retry=retry)
     except DataError as error:
         log.exception(FEED_FAILED, feed=spec.name, run=run.pk)
         _retry(run, f"The feed holds a value that the database does not take ({type(error).__name__}); see the log.", retry=retry)
@@ -80,12 +86,14 @@ def _work(run: FeedRun, spec: FeedSpec, *, retry: bool) -> None:
         log.exception(FEED_FAILED, feed=spec.name, run=run.pk)
         _retry(run, f"The feed's answer could not be processed ({type(error).__name__}); see the log.", retry=retry)
     else:
-        _end(run, State.OK, "")
+        _end(run, State.OK, "" if finished else MORE)
+        if not finished:
+            runs.open_run(run.feed, f"{run.slot[:60]}+{run.pk}")  # the scheduler finds and sends it
 
 
 def _end(run: FeedRun, state: State, reason: str, *, rule: str = "") -> None:
     runs.finish(run, state, reason=reason, rule=rule)
-    counts = {"fetched": run.fetched, "added": run.added, "changed": run.changed, "retired": run.retired}
+    counts = {name: getattr(run, name) for name in runs.COUNTS}
     seconds = round((run.finished_at - run.started_at).total_seconds(), 3) if run.finished_at and run.started_at else None
     if state is State.OK:
         log.info(FEED_POLLED, feed=run.feed, run=run.pk, attempt=run.attempt, seconds=seconds, **counts)
@@ -94,7 +102,7 @@ def _end(run: FeedRun, state: State, reason: str, *, rule: str = "") -> None:
 
 
 def _retry(run: FeedRun, reason: str, *, retry: bool) -> None:
-    run.fetched = run.added = run.changed = run.retired = 0
+    runs.reset_counts(run)
     if not retry:
         _end(run, State.FAILED, reason)
         return
@@ -102,7 +110,7 @@ def _retry(run: FeedRun, reason: str, *, retry: bool) -> None:
     log.warning(FEED_FAILED, feed=run.feed, run=run.pk, attempt=run.attempt, reason=reason, final=run.state == State.FAILED)
 
 
-def _plain(error: httpx.HTTPError) -> str:
+def plain_error(error: httpx.HTTPError) -> str:
     """What went wrong, in words, without a URL."""
     match error:
         case httpx.ConnectTimeout() | httpx.ReadTimeout() | httpx.WriteTimeout() | httpx.PoolTimeout():

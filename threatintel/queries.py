@@ -1,16 +1,43 @@
-"""Reads of indicators."""
+"""Reads of indicators: one whole, and searches."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.utils import timezone
 
+from threatintel.canonical import TYPES, NotCanonical, canonical, recognise
+from threatintel.identity import indicator_id
 from threatintel.models import Indicator, IndicatorSource
+from threatintel.specs import Tlp
 
-_TLP_ORDER = ("clear", "green", "amber", "amber+strict", "red")
+ACTIVE, EXPIRED, REVOKED = "active", "expired", "revoked"
+_TLP_ORDER = tuple(Tlp)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceView:
+    """What one source says. context: it names the value without asking for detection."""
+
+    feed: str
+    external_id: str
+    confidence: int
+    tlp: str
+    labels: Sequence[str]
+    url: str
+    first_seen: datetime | None
+    last_seen: datetime | None
+    valid_until: datetime | None
+    revoked: bool
+    context: bool
+
+    def status(self, now: datetime) -> str:
+        if self.revoked:
+            return REVOKED
+        return EXPIRED if self.valid_until is not None and self.valid_until < now else ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,50 +56,117 @@ class IndicatorView:
     sources: list[dict[str, Any]]
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
-def search_indicators(*, value: str = "", type: str = "", source: str = "") -> QuerySet[Indicator]:
-    """Indicators by exact value (CVE ids in any case), type and feed; newest first. Empty filters match all."""
-    found = Indicator.objects.prefetch_related(Prefetch("sources", IndicatorSource.objects.defer("raw").order_by("feed", "external_id")))
-    if value:
-        found = found.filter(value__in={value, value.upper(), value.lower()})
-    if type:
-        found = found.filter(type=type)
-    if source:
-        found = found.filter(pk__in=IndicatorSource.objects.filter(feed=source).values("indicator"))
-    return found
-
-
-def view_of(indicator: Indicator) -> IndicatorView:
-    """The indicator as the API shows it, from its prefetched sources."""
-    sources = list(indicator.sources.all())
-    live = [source for source in sources if _status(source) == "active"]
+def view(type: str, value: str, sources: Sequence[SourceView], now: datetime) -> IndicatorView:
+    """The sources that tell are the active ones, else all; of these, the ones that ask for detection, if any does."""
+    live = [source for source in sources if source.status(now) == ACTIVE]
     telling = live or sources
+    telling = [source for source in telling if not source.context] or telling
     return IndicatorView(
-        type=indicator.type,
-        value=indicator.value,
-        status="active" if live else ("revoked" if any(source.revoked for source in sources) else "expired"),
+        type=type,
+        value=value,
+        status=ACTIVE if live else (REVOKED if any(source.revoked for source in sources) else EXPIRED),
         confidence=max((source.confidence for source in telling), default=0),
-        tlp=max((source.tlp for source in telling), key=_TLP_ORDER.index, default="clear"),
+        tlp=max((source.tlp for source in telling), key=_rank, default=Tlp.CLEAR.value),
         labels=sorted({label for source in telling for label in source.labels}),
-        first_seen=min(_times(source.first_seen for source in telling), default=None),
-        last_seen=max(_times(source.last_seen for source in telling), default=None),
+        first_seen=_first(source.first_seen for source in telling),
+        last_seen=max((source.last_seen for source in telling if source.last_seen is not None), default=None),
         valid_until=None
         if any(source.valid_until is None for source in telling)
-        else max(_times(source.valid_until for source in telling), default=None),
+        else max((source.valid_until for source in telling if source.valid_until is not None), default=None),
         sources=[
-            {"feed": source.feed, "external_id": source.external_id, "confidence": source.confidence, "tlp": source.tlp, "url": source.url}
+            {
+                "feed": source.feed,
+                "external_id": source.external_id,
+                "confidence": source.confidence,
+                "tlp": source.tlp,
+                "url": source.url,
+                "status": source.status(now),
+                "context": source.context,
+            }
             for source in sources
         ],
     )
 
 
-def _status(source: IndicatorSource) -> str:
-    if source.revoked:
-        return "revoked"
-    return "expired" if source.valid_until is not None and source.valid_until < timezone.now() else "active"
+def view_of(indicator: Indicator) -> IndicatorView:
+    """The indicator as the API shows it, from its prefetched sources."""
+    return view(indicator.type, indicator.value, [source_view(source) for source in indicator.sources.all()], timezone.now())
 
 
-def _times(values: Iterable[datetime | None]) -> list[datetime]:
-    return [value for value in values if value is not None]
+def source_view(source: IndicatorSource) -> SourceView:
+    return SourceView(
+        source.feed,
+        source.external_id,
+        source.confidence,
+        source.tlp,
+        source.labels,
+        source.url,
+        source.first_seen,
+        source.last_seen,
+        source.valid_until,
+        source.revoked,
+        source.context,
+    )
+
+
+def search_indicators(*, value: str = "", type: str = "", source: str = "", status: str = "", tlp: str = "", label: str = "") -> QuerySet[Indicator]:
+    """Indicators by value (in any form that a person writes it), type, feed, and what any of their sources says. Empty filters match all.
+
+    status: active, expired or revoked, of any source.
+    """
+    found = Indicator.objects.prefetch_related(
+        Prefetch("sources", IndicatorSource.objects.defer("raw", "description", "references").order_by("feed", "external_id"))
+    )
+    if value:
+        found = found.filter(pk__in=[indicator_id(*pair) for pair in readings(value, type)])
+    if type:
+        found = found.filter(type=type)
+    if source or status or tlp or label:
+        sources = IndicatorSource.objects.filter(indicator=OuterRef("pk"))
+        for name, wanted in (("feed", source), ("tlp", tlp)):
+            if wanted:
+                sources = sources.filter(**{name: wanted})
+        if status:
+            sources = sources.filter(_of_status(status))
+        if label:
+            sources = sources.filter(labels__icontains=json.dumps(label, ensure_ascii=False))
+        found = found.filter(Exists(sources))
+    return found
+
+
+def readings(text: str, type: str = "") -> set[tuple[str, str]]:
+    """Every (type, canonical value) that the text may mean: as a person pastes it, else as it stands for each type."""
+    recognised = recognise(text)
+    if recognised is not None and type in ("", recognised[0]):
+        return {recognised}
+    found = set()
+    for kind in (type,) if type else TYPES:
+        try:
+            found.add((kind, canonical(kind, text)))
+        except NotCanonical:
+            continue
+    return found
+
+
+def _of_status(status: str) -> Q:
+    now = timezone.now()
+    match status:
+        case "active":
+            return Q(revoked=False) & (Q(valid_until__isnull=True) | Q(valid_until__gte=now))
+        case "expired":
+            return Q(revoked=False, valid_until__lt=now)
+        case "revoked":
+            return Q(revoked=True)
+        case _:
+            raise ValueError(f"{status!r} is no status of a source.")
+
+
+def _rank(tlp: str) -> int:
+    return _TLP_ORDER.index(Tlp(tlp))
+
+
+def _first(moments: Iterable[datetime | None]) -> datetime | None:
+    return min((moment for moment in moments if moment is not None), default=None)

@@ -21,6 +21,8 @@ FAR = timedelta(seconds=300)  # beyond every lease and back-off
 RENEW_EVERY = 3.0  # seconds
 MAX_ATTEMPTS = 5
 NUDGE_AGAIN = timedelta(seconds=10)
+IMPORT = "import."
+COUNTS = ("fetched", "added", "changed", "retired", "skipped", "skips")
 State = FeedRun.State
 
 
@@ -49,6 +51,11 @@ def manual_slot() -> str:
     return f"manual.{uuid4().hex[:12]}"
 
 
+def import_slot() -> str:
+    """Of a file that is brought in; the scheduler leaves such a run alone."""
+    return f"{IMPORT}{uuid4().hex[:12]}"
+
+
 def claim(feed: str, slot: str) -> FeedRun | None:
     """Take the run for this process, or None: done, not due yet, or in somebody else's hands."""
     now = clock.now()
@@ -66,15 +73,27 @@ def claim(feed: str, slot: str) -> FeedRun | None:
             run.save(update_fields=["state", "finished_at", "reason"])
             return None
         run.state, run.attempt, run.started_at, run.lease_until = State.RUNNING, run.attempt + 1, now, now + LEASE
-        run.fetched = run.added = run.changed = run.retired = 0
-        run.save(update_fields=["state", "attempt", "started_at", "lease_until", "fetched", "added", "changed", "retired"])
+        reset_counts(run)
+        run.save(update_fields=["state", "attempt", "started_at", "lease_until", *COUNTS])
     return run
 
 
+def reset_counts(run: FeedRun) -> None:
+    run.fetched = run.added = run.changed = run.retired = run.skipped = 0
+    run.skips = {}
+
+
 def overdue() -> QuerySet[FeedRun]:
-    """Runs that should be worked on and are not: queued and due, or running with a lease that has passed."""
+    """Polls that should be worked on and are not: queued and due, or running with a lease that has passed."""
     now = clock.now()
-    return FeedRun.objects.filter(_claimable(now)).filter(Q(lease_until__lt=now) | Q(lease_until__gt=now + FAR)).order_by("id")
+    polls = FeedRun.objects.exclude(slot__startswith=IMPORT)
+    return polls.filter(_claimable(now)).filter(Q(lease_until__lt=now) | Q(lease_until__gt=now + FAR)).order_by("id")
+
+
+def end_imports(before: datetime) -> int:
+    """End imports that nobody has worked on since: only who has the file can do them again."""
+    left = FeedRun.objects.filter(slot__startswith=IMPORT, state__in=(State.QUEUED, State.RUNNING), lease_until__lt=before)
+    return left.update(state=State.FAILED, finished_at=clock.now(), reason="The import was cut off. Import the file again: what is stored stays.")
 
 
 def abandon(feed: str, slot: str, reason: str) -> None:
@@ -92,7 +111,7 @@ def nudged(run: FeedRun) -> None:
 def finish(run: FeedRun, state: State, *, reason: str = "", rule: str = "") -> None:
     """End the run. Raises ClaimLost when it is no longer this process's."""
     run.state, run.reason, run.rule, run.finished_at = state, reason, rule, clock.now()
-    _write(run, "state", "reason", "rule", "finished_at", "fetched", "added", "changed", "retired")
+    _write(run, "state", "reason", "rule", "finished_at", *COUNTS)
 
 
 def retry_or_fail(run: FeedRun, reason: str) -> None:
@@ -104,7 +123,7 @@ def retry_or_fail(run: FeedRun, reason: str) -> None:
     run.state, run.reason, run.finished_at = State.QUEUED, reason, now
     run.not_before = now + back_off(run.attempt)
     run.lease_until = run.not_before
-    _write(run, "state", "reason", "finished_at", "not_before", "lease_until", "fetched", "added", "changed", "retired")
+    _write(run, "state", "reason", "finished_at", "not_before", "lease_until", *COUNTS)
 
 
 def back_off(attempt: int) -> timedelta:
@@ -114,7 +133,7 @@ def back_off(attempt: int) -> timedelta:
 
 def confirm(run: FeedRun) -> None:
     """Within a transaction: the run is still this process's, and stays so until the commit. Raises ClaimLost."""
-    _write(run, "fetched", "added", "changed", "retired", lease=True)
+    _write(run, *COUNTS, lease=True)
 
 
 @contextmanager

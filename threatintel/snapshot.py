@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from django.db.models import Count, Max, Q
+from django.db.models import Max, Q
 from django.utils import timezone
 
 from airgap.active import active_policy
-from threatintel.models import FeedCursor, FeedRun, IndicatorSource
+from threatintel.models import FeedCursor, FeedRun
 from threatintel.registry import feeds
 from threatintel.schedule import RefusedFeed, feed_host, plan
 from threatintel.specs import FeedSpec
@@ -63,11 +63,8 @@ def registration_snapshot() -> dict[str, Any]:
 def feeds_snapshot() -> list[FeedSnapshot]:
     """Every feed with its state, refused and unconfigured ones too."""
     refused = {one.name: one for one in plan(feeds(), active_policy()).refused}
-    counts = dict(
-        IndicatorSource.objects.filter(revoked=False).values_list("feed").annotate(n=Count("indicator", distinct=True)).values_list("feed", "n")
-    )
     cursors = {cursor.feed: cursor for cursor in FeedCursor.objects.all()}
-    return [_snapshot(spec, refused.get(spec.name), counts.get(spec.name, 0), cursors.get(spec.name)) for spec in feeds()]
+    return [_snapshot(spec, refused.get(spec.name), cursors.get(spec.name)) for spec in feeds()]
 
 
 def recent_runs(feed: str, limit: int = 20) -> list[FeedRun]:
@@ -75,7 +72,7 @@ def recent_runs(feed: str, limit: int = 20) -> list[FeedRun]:
     return list(FeedRun.objects.filter(feed=feed).order_by("-id")[:limit])
 
 
-def _snapshot(spec: FeedSpec, refused: RefusedFeed | None, indicators: int, cursor: FeedCursor | None) -> FeedSnapshot:
+def _snapshot(spec: FeedSpec, refused: RefusedFeed | None, cursor: FeedCursor | None) -> FeedSnapshot:
     runs = FeedRun.objects.filter(feed=spec.name)
     times = runs.aggregate(success=Max("finished_at", filter=Q(state=State.OK)), attempt=Max("started_at"))
     latest = runs.filter(started_at__isnull=False).order_by("-started_at").first()
@@ -94,7 +91,7 @@ def _snapshot(spec: FeedSpec, refused: RefusedFeed | None, indicators: int, curs
         last_attempt=times["attempt"],
         next_run=_next_run(spec) if scheduled else None,
         data_date=cursor.data_date if cursor else None,
-        indicators=indicators,
+        indicators=cursor.live if cursor else 0,
     )
 
 
@@ -108,6 +105,9 @@ def _next_run(spec: FeedSpec) -> datetime | None:
 
 
 def _verdict(spec: FeedSpec, refused: RefusedFeed | None, latest: FeedRun | None, success: datetime | None) -> tuple[Verdict, str, str]:
+    if spec.offline and latest is not None:
+        failed = latest.state in (State.FAILED, State.REFUSED)
+        return (Verdict.ATTENTION, latest.reason, latest.rule) if failed else (Verdict.OK, "", "")
     if not spec.url:
         return Verdict.OFF, f"Not configured. {spec.to_configure}".strip(), ""
     if refused is not None:

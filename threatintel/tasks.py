@@ -3,6 +3,7 @@
 from celery import shared_task
 
 from threatintel import runs
+from threatintel import tidy as retention
 from threatintel.poll import poll as run_poll
 from threatintel.registry import feed_named
 
@@ -15,3 +16,9 @@ def poll(feed: str, slot: str) -> None:
         runs.abandon(feed, slot, "This feed is not configured in the worker.")
     else:
         run_poll(spec, slot)
+
+
+@shared_task(name="threatintel.tasks.tidy", soft_time_limit=240, time_limit=300)
+def tidy() -> None:
+    """Retention, once an hour."""
+    retention.tidy()

@@ -17,7 +17,9 @@ from airgap.snapshot import GuardSnapshot, airgap_snapshot, policy_digest
 from console.process import process_name
 from tenants.models import Membership
 from tenants.roles import Role
-from threatintel.models import FeedCursor, FeedRun, Indicator, IndicatorSource
+from threatintel import ingest
+from threatintel.models import FeedCursor, FeedRun
+from threatintel.specs import Page, Record, Tlp
 
 AIRGAPPED = {
     "AISOC_AIRGAPPED": "1",
@@ -146,11 +148,10 @@ def ran(db: None) -> Callable[..., FeedRun]:
 @pytest.fixture
 def indicators(db: None) -> Callable[[str, int], None]:
     def store(feed: str, count: int) -> None:
-        rows = Indicator.objects.bulk_create(Indicator(type="vulnerability", value=f"CVE-2024-{number}") for number in range(count))
-        IndicatorSource.objects.bulk_create(
-            IndicatorSource(indicator=row, feed=feed, external_id=row.value, confidence=90, tlp="clear", digest="-") for row in rows
-        )
-        FeedCursor.objects.update_or_create(feed=feed, defaults={"data_date": timezone.now()})
+        values = [f"CVE-2024-{10000 + number}" for number in range(count)]
+        records = tuple(Record(type="vulnerability", value=value, external_id=value, confidence=90, tlp=Tlp.CLEAR) for value in values)
+        ingest.store(feed, Page(records=records, cursor=None))
+        FeedCursor.objects.update_or_create(feed=feed, defaults={"data_date": timezone.now(), "live": count})
 
     return store
 

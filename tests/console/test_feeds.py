@@ -53,7 +53,7 @@ def test_a_feed_with_a_fresh_success_is_ok_with_counts(auditor: Client, ran: Ran
     indicators("kev", 1404)
     ran("kev", "ok", minutes_ago=4, fetched=1404, added=3)
     page = text(auditor.get(URL))
-    assert "OK 1 registered · 1 refused at registration · 0 off." in page
+    assert "OK 1 registered · 1 refused at registration · 3 off." in page
     assert "24 h 1,404+3 new in the last successful poll" in page
 
 
@@ -69,7 +69,7 @@ def test_stale_data_is_failing(auditor: Client, ran: Ran) -> None:
     ran("kev", "ok", minutes_ago=4 * 24 * 60)
     ran("kev", "failed", minutes_ago=1, reason="kev-mirror.internal: HTTP 500.")
     page = auditor.get(URL)
-    assert states(page) == ["FAILING", "REFUSED"]
+    assert states(page) == ["FAILING", "OFF", "OFF", "REFUSED", "OFF"]
     assert 'class="banner failing"' in page.content.decode()
 
 
@@ -83,8 +83,8 @@ def test_an_unconfigured_feed_is_off_and_says_what_to_set(auditor: Client, envir
 def test_only_refused_feeds_give_a_calm_verdict(auditor: Client, environment: Callable[..., object], text: Text) -> None:
     environment(AISOC_AIRGAPPED="1")
     page = auditor.get(URL)
-    assert states(page) == ["REFUSED", "OFF"]
-    assert "REFUSED 0 registered · 1 refused at registration · 1 off." in text(page)
+    assert states(page) == ["REFUSED", "OFF", "OFF", "OFF", "OFF"]
+    assert "REFUSED 0 registered · 1 refused at registration · 4 off." in text(page)
 
 
 # ── What opens ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -110,9 +110,9 @@ def test_details_list_the_last_twenty_runs_newest_first(auditor: Client, ran: Ra
 
 
 def test_a_failed_run_shows_its_reason_as_text(auditor: Client, ran: Ran) -> None:
-    ran("kev", "failed", reason="<b>The catalogue is not whole JSON</b>")
+    ran("kev", "failed", reason="<b>The catalogue is JSON is not whole</b>")
     page = auditor.get(URL)
-    assert "&lt;b&gt;The catalogue is not whole JSON&lt;/b&gt;" in row(page, "kev")
+    assert "&lt;b&gt;The catalogue is JSON is not whole&lt;/b&gt;" in row(page, "kev")
     assert "<b>The catalogue" not in page.content.decode(), "nor in the Markdown that the page holds for copying"
     assert "<b>The catalogue" in auditor.get(f"{URL}feeds.md").content.decode()
 
@@ -137,10 +137,10 @@ def test_the_scheduler_is_named(holder: str, ahead: int, words: str, auditor: Cl
 @pytest.mark.parametrize(
     ("query", "names"),
     [
-        ({}, ["kev", "otx"]),
+        ({}, ["kev", "taxii", "misp", "otx", "stix"]),
         ({"state": "REFUSED"}, ["otx"]),
         ({"state": "OK"}, []),
-        ({"state": "nonsense"}, ["kev", "otx"]),
+        ({"state": "nonsense"}, ["kev", "taxii", "misp", "otx", "stix"]),
         ({"q": "cisa"}, ["kev"]),
         ({"q": "ALIENVAULT.com"}, ["otx"]),
         ({"state": "REFUSED", "q": "kev"}, []),
@@ -155,8 +155,8 @@ def test_the_filter_keeps_what_was_asked_for(query: dict[str, str], names: list[
 
 def test_an_empty_answer_says_so_and_offers_all(auditor: Client, text: Text) -> None:
     page = text(auditor.get(URL, {"q": "no such feed"}))
-    assert "No feed matches this filter. Show all 2 feeds" in page
-    assert "State all (2) OK (0) ATTENTION (0) FAILING (0) REFUSED (1) OFF (0) UNKNOWN (1)" in page
+    assert "No feed matches this filter. Show all 5 feeds" in page
+    assert "State all (5) OK (0) ATTENTION (0) FAILING (0) REFUSED (1) OFF (3) UNKNOWN (1)" in page
 
 
 # ── The same in other forms ──────────────────────────────────────────────────────────────────────────────────────────
@@ -165,7 +165,7 @@ def test_json_gives_the_fields_of_the_api_with_runs(auditor: Client, ran: Ran) -
     body = json.loads(auditor.get(f"{URL}feeds.json").content)
     api = auditor.get("/api/v1/threatintel/feeds").json()["results"]
     assert [set(one) - {"runs"} for one in body["results"]] == [set(one) for one in api]
-    assert [one["state"] for one in body["results"]] == [one["state"] for one in api] == ["OK", "REFUSED"]
+    assert [one["state"] for one in body["results"]] == [one["state"] for one in api] == ["OK", "OFF", "OFF", "REFUSED", "OFF"]
     assert body["results"][0]["runs"][0]["state"] == "ok"
 
 

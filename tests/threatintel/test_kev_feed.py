@@ -1,6 +1,7 @@
 """The KEV feed: one conditional request, all or nothing, and every fault of a mirror ends as a reason."""
 
 import gzip
+import json
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
@@ -53,7 +54,7 @@ def test_a_catalogue_becomes_indicators(poll_kev: Callable[..., FeedRun], mirror
     assert (source.feed, source.confidence, source.tlp, source.labels) == ("kev", 100, "clear", ["kev", "exploited", "ransomware"])
     assert source.url == "https://nvd.nist.gov/vuln/detail/CVE-2024-10001"
     assert source.first_seen.isoformat() == "2024-05-01T00:00:00+00:00"
-    assert source.raw["vendorProject"] == "Example"
+    assert json.loads(source.raw)["vendorProject"] == "Example"
     assert FeedCursor.objects.get().data_date.isoformat() == "2024-05-01T17:04:19.979600+00:00"
 
 
@@ -142,11 +143,11 @@ FAULTS = {
     "401": (body(b"", status=401), "credentials"),
     "204": (body(b"", status=204), "HTTP 204"),
     "html": (body(b"<html>log in</html>", content_type="text/html"), "text/html, not JSON"),
-    "html as json": (body(b"<html>log in</html>"), "not whole JSON"),
-    "empty": (body(b""), "not whole JSON"),
-    "truncated": (body(WHOLE[:-40]), "not whole JSON"),
-    "two documents": (body(WHOLE + WHOLE), "not whole JSON"),
-    "not utf-8": (body(WHOLE.replace(b"Example", b"\xff\xfe")), "not whole JSON"),
+    "html as json": (body(b"<html>log in</html>"), "JSON is not whole"),
+    "empty": (body(b""), "JSON is not whole"),
+    "truncated": (body(WHOLE[:-40]), "JSON is not whole"),
+    "two documents": (body(WHOLE + WHOLE), "JSON is not whole"),
+    "not utf-8": (body(WHOLE.replace(b"Example", b"\xff\xfe")), "JSON is not whole"),
     "another document": (body(b'{"hello": "world"}'), "no rows"),
     "a list": (body(b"[1, 2, 3]"), "no rows"),
     "no rows": (body(catalogue([])), "no rows"),
@@ -159,7 +160,7 @@ FAULTS = {
     "endless": (endless, "longer than"),
     "redirect loop": (redirect("/kev.json"), "too many redirects"),
     "304 to a first poll": (body(b"", status=304), "HTTP 304"),
-    "a number without end": (body(b'{"count": ' + b"9" * 100_000 + b', "vulnerabilities": []}'), "not whole JSON"),
+    "a number without end": (body(b'{"count": ' + b"9" * 100_000 + b', "vulnerabilities": []}'), "JSON is not whole"),
     "deep nesting": (body(b'{"vulnerabilities": ' + b"[" * 100_000), "deep"),
 }
 

@@ -45,9 +45,45 @@ def test_a_mirror_and_a_public_feed_side_by_side(environment: Environment) -> No
     assert [(refused.name, refused.host) for refused in split.refused] == [("otx", "otx.alienvault.com")]
 
 
-def test_otx_without_a_key_is_not_configured(environment: Environment) -> None:
-    environment()
-    assert [feed.name for feed in feeds() if not feed.url] == ["otx"]
+def test_what_has_no_url_or_key_is_not_configured(environment: Environment) -> None:
+    environment(MISP_URL="http://misp.corp", TAXII_URL="http://taxii.corp")
+    assert [feed.name for feed in feeds() if not feed.url] == ["taxii", "misp", "otx", "stix"]
+
+
+def test_each_taxii_collection_is_a_feed_of_its_own(environment: Environment) -> None:
+    environment(TAXII_URL="http://taxii.corp/taxii2/", TAXII_COLLECTION_IDS="a, b", TAXII_USERNAME="u", TAXII_PASSWORD="hunter2")
+    taxii = [feed for feed in feeds() if feed.kind == "taxii"]
+    assert [(feed.name, feed.options["collection"], feed.auth) for feed in taxii] == [
+        ("taxii:a", "a", ("u", "hunter2")),
+        ("taxii:b", "b", ("u", "hunter2")),
+    ]
+
+
+def test_no_secret_of_a_feed_is_in_its_repr(environment: Environment) -> None:
+    environment(
+        TAXII_URL="http://t.corp",
+        TAXII_COLLECTION_IDS="a",
+        TAXII_USERNAME="u",
+        TAXII_PASSWORD="hunter2",
+        MISP_URL="http://m.corp",
+        MISP_API_KEY="hunter2",
+        OTX_API_KEY="hunter2",
+    )
+    assert "hunter2" not in repr(feeds())
+
+
+def test_internal_taxii_and_misp_are_registered_and_public_otx_and_kev_refused(environment: Environment) -> None:
+    environment(
+        AISOC_AIRGAPPED="1",
+        TAXII_URL="http://taxii.intel.corp/taxii2/",
+        TAXII_COLLECTION_IDS="a",
+        MISP_URL="http://misp.intel.corp",
+        MISP_API_KEY="x",
+        OTX_API_KEY="x",
+    )
+    split = plan(feeds(), EgressPolicy.from_text("1", ""))
+    assert [feed.name for feed in split.beat] == ["taxii:a", "misp"]
+    assert [refused.name for refused in split.refused] == ["kev", "otx"]
 
 
 def test_feed_names_are_unique(environment: Environment) -> None:

@@ -103,7 +103,7 @@ def test_the_api_shows_the_snapshot_key_by_key() -> None:
     ran("ok", 10)
     token = {"Authorization": f"Token {issue_token('olga', Role.AUDITOR, 1)}"}
     body_ = Client().get("/api/v1/threatintel/feeds", headers=token).json()
-    assert [list(one) for one in body_["results"]] == [KEYS, KEYS]
+    assert [list(one) for one in body_["results"]] == [KEYS] * 5
     kev = body_["results"][0]
     assert (kev["state"], kev["every_seconds"]) == ("OK", 3600)
     assert kev["last_success"].endswith("Z")
@@ -132,7 +132,15 @@ def test_search_finds_an_indicator_with_its_sources(mirror: Mirror, environment:
         "clear",
     )
     assert found["sources"] == [
-        {"feed": "kev", "external_id": "CVE-2024-10001", "confidence": 100, "tlp": "clear", "url": "https://nvd.nist.gov/vuln/detail/CVE-2024-10001"}
+        {
+            "feed": "kev",
+            "external_id": "CVE-2024-10001",
+            "confidence": 100,
+            "tlp": "clear",
+            "url": "https://nvd.nist.gov/vuln/detail/CVE-2024-10001",
+            "status": "active",
+            "context": False,
+        }
     ]
     assert search(value="CVE-1999-0001")["results"] == []
     assert len(search(type="vulnerability", source="kev")["results"]) == 2

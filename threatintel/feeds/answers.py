@@ -7,12 +7,12 @@ from threatintel.specs import FeedError
 JSON_TYPES = ("application/json", "text/json", "text/plain", "application/octet-stream", "")
 
 
-def require_json(response: httpx.Response) -> None:
-    """Raises FeedError for an error status or a body that does not claim to be JSON (a log-in page, say)."""
+def require_json(response: httpx.Response, *, also: tuple[int, ...] = ()) -> None:
+    """Raises FeedError for an error status or a body that does not claim to be JSON (a log-in page, say). also: statuses that are as good as 200."""
     host = response.request.url.host
     if response.status_code in (401, 403):
         raise FeedError(f"HTTP {response.status_code} from {host}: check the credentials of this feed.")
-    if response.status_code != 200:
+    if response.status_code not in (200, *also):
         raise FeedError(f"HTTP {response.status_code} from {host}.")
     content_type = response.headers.get("Content-Type", "").split(";", 1)[0].strip().lower()
     if content_type not in JSON_TYPES and not content_type.endswith("+json"):

@@ -54,5 +54,4 @@ def page_of(meta: Mapping[str, Any], rows: list[dict[str, Any]], cursor: Cursor)
         records=tuple(kev_record(row) for row in rows),
         cursor={**cursor, "catalog_version": without_nul(str(meta.get("catalogVersion", ""))[:60])},
         data_date=timestamp(meta.get("dateReleased")),
-        complete=True,
     )
