@@ -21,6 +21,8 @@ PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 ROOT = Path(__file__).resolve().parent.parent
 CORE_LOCK = "requirements.txt"
 TEST_LOCK = "requirements-dev.txt"
+PEERS_LOCK = "requirements-peers.txt"
+LOCKS = (CORE_LOCK, TEST_LOCK, PEERS_LOCK)
 INSTALLER_LOCK = "requirements-uv.txt"
 
 
@@ -28,9 +30,9 @@ class BootstrapError(Exception):
     """The environment cannot be made; str() is one line for the person at the terminal."""
 
 
-def ready(lock: str, root: Path = ROOT) -> Path:
-    """The interpreter of `.venv/` with everything from `lock`, made or completed first if need be. Ends the process when it cannot."""
-    environment = Environment(root)
+def ready(lock: str, root: Path = ROOT, folder: str = ".venv") -> Path:
+    """The interpreter of `.venv/`, or another folder, with everything from `lock`, made or completed first if need be. Ends the process when it cannot."""
+    environment = Environment(root, folder)
     try:
         if not environment.has(lock):
             with _one_at_a_time(root):
@@ -47,9 +49,9 @@ def ready(lock: str, root: Path = ROOT) -> Path:
 class Environment:
     """`.venv/` below `root` and what is installed in it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, folder: str = ".venv") -> None:
         self.root = root
-        self.path = root / ".venv"
+        self.path = root / folder
         self.python = self.path / "bin" / "python"
 
     def has(self, lock: str) -> bool:
@@ -62,11 +64,11 @@ class Environment:
     def install(self, lock: str) -> None:
         """Raises BootstrapError. An installation that breaks off leaves no stamp behind."""
         if self._usable():
-            _say(f"updating .venv from {lock}…")
+            _say(f"updating {self.path.name} from {lock}…")
         else:
-            _say(f"setting up .venv from {lock} (first start only)…")
+            _say(f"setting up {self.path.name} from {lock} (first start only)…")
             self._make()
-        for other in (CORE_LOCK, TEST_LOCK):
+        for other in LOCKS:
             self._stamp(other).unlink(missing_ok=True)
         wheelhouse = self.root / "wheelhouse"
         source = ["--no-index", "--find-links", str(wheelhouse)] if wheelhouse.is_dir() else []
@@ -79,7 +81,7 @@ class Environment:
                     else "The package index cannot be reached or lacks some. Set your mirror in pip.conf or, offline, put the wheels into wheelhouse/."
                 )
                 raise BootstrapError(f"{_tail(done.stdout)}\nThe packages of {lock} cannot be installed. {advice}")
-        for installed in (CORE_LOCK, TEST_LOCK):  # the tests' lock pins the product's packages too, and the same
+        for installed in LOCKS:  # the tests' lock pins the product's packages too, and the same
             if (self.root / installed).is_file() and _pins(self.root / installed) <= _pins(self.root / lock):
                 self._stamp(installed).write_text(self._stamp_text(installed), encoding="utf-8")
 
