@@ -4,7 +4,6 @@ import csv
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
@@ -67,7 +66,7 @@ class EventsView(APIView):
     def get(self, request: Request) -> Response:
         """Refused attempts, summed by minute and process, newest first."""
         size = _page_size(request)
-        found = list(islice(events(_filter(request), _position(request)), size + 1))
+        found = list(events(_filter(request), _position(request), size + 1))
         following = None
         if len(found) > size:
             query = {**request.query_params.dict(), "cursor": _cursor(found[size - 1][0])}

@@ -63,16 +63,20 @@ class Position:
     row: int
 
 
-def events(wanted: EventFilter, after: Position | None = None) -> Iterator[tuple[Position, dict[str, Any]]]:
-    """The summed records, newest minute first, each with the position behind it. Reads a window at a time."""
+def events(wanted: EventFilter, after: Position | None = None, at_most: int | None = None) -> Iterator[tuple[Position, dict[str, Any]]]:
+    """The summed records, newest minute first, each with the position behind it: all, or so many. Reads a window at a time."""
+    yield from islice(_events(wanted, after, at_most), at_most)
+
+
+def _events(wanted: EventFilter, after: Position | None, at_most: int | None) -> Iterator[tuple[Position, dict[str, Any]]]:
     if wanted.host or not wanted.words():
-        yield from _windows(wanted, after)
+        yield from _windows(wanted, after, at_most)
         return
     # A filter that may match few of many: only the minutes that the totals know of. Not for a host, which has an index.
     minutes = _minutes(wanted, after)
     while latest := next(minutes, None):
         chosen = [latest, *islice(minutes, HOUR // MINUTE - 1)]
-        yield from _windows(replace(wanted, since=chosen[-1], until=latest + MINUTE), after, chosen)
+        yield from _windows(replace(wanted, since=chosen[-1], until=latest + MINUTE), after, at_most, chosen)
 
 
 def _minutes(wanted: EventFilter, after: Position | None) -> Iterator[datetime]:
@@ -93,8 +97,10 @@ def _minutes(wanted: EventFilter, after: Position | None) -> Iterator[datetime]:
         totals, size = totals.filter(start__lt=starts[-1]), min(2 * size, MAX_HOURS)
 
 
-def _windows(wanted: EventFilter, after: Position | None, minutes: Sequence[datetime] = ()) -> Iterator[tuple[Position, dict[str, Any]]]:
-    """The records of the filter's span; of these minutes of it, when they are given.
+def _windows(
+    wanted: EventFilter, after: Position | None, at_most: int | None, minutes: Sequence[datetime] = ()
+) -> Iterator[tuple[Position, dict[str, Any]]]:
+    """The records of the filter's span; of these minutes of it, when they are given. Of a window no more than at_most.
 
     Each query has one bound above and one below: of two, a database may take the wider one for its index.
     """
@@ -111,9 +117,10 @@ def _windows(wanted: EventFilter, after: Position | None, minutes: Sequence[date
         last = found.order_by("-minute").values_list("minute", flat=True)[size : size + 1].first()
         lower = last if last is not None else wanted.since
         part = window if lower is None else window.filter(minute__gte=lower)
-        for record in part.values(*KEYS).annotate(**SUMS).order_by("-minute", "row"):
-            if after is not None and record["minute"] == after.minute and record["row"] <= after.row:
-                continue
+        summed = part.values(*KEYS).annotate(**SUMS).order_by("-minute", "row")
+        if after is not None:
+            summed = summed.exclude(minute=after.minute, row__lte=after.row)
+        for record in summed[:at_most]:
             yield Position(record["minute"], record["row"]), _shown(record)
         if last is None:
             return

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
-from itertools import islice
 from typing import Any, Final
 
 from django.utils import timezone
@@ -186,7 +185,7 @@ def read_trail(asked: Asked, now: datetime) -> Trail:
     wanted = asked.wanted(now)
     found = overview(wanted, asked.span, now)
     marks = read_marks(asked.span, now, asked.words.get("node", ""))
-    listed = list(islice(events(wanted, asked.after), PAGE + 1))
+    listed = list(events(wanted, asked.after, PAGE + 1))
     return Trail(
         overview=found,
         marks=marks,
