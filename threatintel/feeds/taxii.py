@@ -85,12 +85,19 @@ def api_root(client: Client, url: str, named: str) -> _Root:
 
 
 def _pages_21(client: Client, url: str, cursor: Cursor, reader: StixReader) -> Iterator[Page]:
-    """Within a run the server's `next` leads on; the dates in the headers are for the run after it."""
-    added_after, following = cursor.get("added_after", ""), ""
+    """By `next`. Until the last page the cursor keeps where the run began beside it: many objects may have been added at one moment,
+    so that a date alone would skip the rest of them. A server that has forgotten `next` is asked from there again.
+    """
+    added_after, following, last = (cursor.get(name, "") for name in ("added_after", "next", "last"))
+    resumed = bool(following)
     seen: set[str] = set()
     for _ in range(MAX_PAGES):
         given = {"added_after": added_after, "limit": str(LIMIT), "next": following}
         with client.stream("GET", url, params={name: value for name, value in given.items() if value}, headers={"Accept": TAXII_21}) as response:
+            if resumed and response.is_client_error and response.status_code not in (401, 403, 429):
+                following, resumed = "", False
+                continue
+            resumed = False
             _require(response)
             envelope: dict[str, Any] = {}
             objects: list[Any] = []
@@ -101,30 +108,36 @@ def _pages_21(client: Client, url: str, cursor: Cursor, reader: StixReader) -> I
                     objects.append(value)
                 else:
                     envelope[key] = value
-            last = response.headers.get("X-TAXII-Date-Added-Last", "")
-        moved = {"added_after": last if timestamp(last) else cursor.get("added_after", "")}
-        if objects:
-            tally = Tally()
-            yield Page(records=reader.objects(objects, tally), cursor=moved, data_date=timestamp(last), tally=tally)
-        if envelope.get("more") is not True:
-            return
-        following = str(envelope.get("next") or "")
-        if not following:  # a server that pages by date alone
-            if not last or last == added_after:
+            stamp = response.headers.get("X-TAXII-Date-Added-Last", "")
+        last = stamp if timestamp(stamp) else last
+        more = envelope.get("more") is True
+        following = str(envelope.get("next") or "") if more else ""
+        if not more or not following:  # the last page; or a server that pages by date alone
+            if more and last in ("", added_after):
                 raise FeedError(f"{_host(url)} says that there is more, and not how to get it.")
-            added_after = last
+            added_after, last = last or added_after, ""
         elif following in seen:
             raise FeedError(f"{_host(url)} repeats a page ({len(seen)} pages read).")
         seen.add(following)
+        moved = {"added_after": added_after, "next": following, "last": last}
+        moved = {name: value for name, value in moved.items() if value}
+        if objects or moved != cursor:
+            tally = Tally()
+            yield Page(records=reader.objects(objects, tally), cursor=moved, data_date=timestamp(stamp), tally=tally)
+        if not more:
+            return
     raise FeedError(f"{_host(url)} has more than {MAX_PAGES} pages.")
 
 
 def _pages_20(client: Client, url: str, cursor: Cursor, reader: StixReader) -> Iterator[Page]:
-    """By Range; the server's answer says how many items there are in all."""
-    first = 0
+    """By Range; the server's answer says how many items there are in all. Offsets count from the same `added_after` in the whole run.
+
+    A run that goes on from another reads one page of it again, for items that were removed meanwhile.
+    """
+    params = {"added_after": cursor["added_after"]} if cursor.get("added_after") else {}
+    first = max(0, int(cursor.get("items", "0")) - LIMIT)
     for _ in range(MAX_PAGES):
         headers = {"Accept": STIX_20, "Range": f"items {first}-{first + LIMIT - 1}"}
-        params = {"added_after": cursor["added_after"]} if cursor.get("added_after") else {}
         with client.stream("GET", url, params=params, headers=headers) as response:
             if response.status_code in (404, 416) and (first or params):
                 return  # nothing was added since, or nothing is behind the last item
@@ -132,15 +145,16 @@ def _pages_20(client: Client, url: str, cursor: Cursor, reader: StixReader) -> I
             objects = [value for key, value in read_members(response.iter_bytes(), "objects") if key == "objects"]
             last = response.headers.get("X-TAXII-Date-Added-Last", "")
             span = response.headers.get("Content-Range", "")
-        if objects:
-            tally = Tally()
-            # Offsets count from the same `added_after` in the whole run: the cursor moves when the run is through, or is begun anew.
-            yield Page(records=reader.objects(objects, tally), cursor=cursor, data_date=timestamp(last), tally=tally)
         total = span.rpartition("/")[2]
         first += len(objects)
-        if not objects or not total.isdigit() or first >= int(total):
-            if timestamp(last):
-                yield Page(records=(), cursor={"added_after": last}, data_date=timestamp(last))
+        done = not objects or not total.isdigit() or first >= int(total)
+        moved = {**params, "items": str(first)}
+        if done:
+            moved = {"added_after": last} if timestamp(last) else params
+        if objects or moved != cursor:
+            tally = Tally()
+            yield Page(records=reader.objects(objects, tally), cursor=moved, data_date=timestamp(last), tally=tally)
+        if done:
             return
     raise FeedError(f"{_host(url)} has more than {MAX_PAGES} pages.")
 
