@@ -54,7 +54,7 @@ class Deployment:
 
     def start(self, name: str) -> None:
         words = (
-            ["worker", "-c", "1", "-Q", "intel", "-l", "INFO"]
+            ["worker", "-c", "1", "-Q", "intel", "-l", "INFO", "-n", f"{name.replace(' ', '')}@%h"]
             if name.startswith("worker")
             else ["beat", "-S", "aisoc_admin.scheduler:LeasedScheduler"]
         )
@@ -208,4 +208,24 @@ def test_a_database_that_is_locked_for_longer_than_anybody_waits(deployment: Dep
         time.sleep(13)  # the product waits 10 s for a lock
         database.execute("ROLLBACK")
     wait(deployment.is_done, 90)
+    deployment.assert_rows_of_an_undisturbed_run()
+
+
+def test_two_workers_and_two_schedulers_poll_nothing_twice(deployment: Deployment, mirror: Mirror, wait: Wait) -> None:
+    SlowMirror(mirror)
+    deployment.start_broker()
+    for name in ("worker 1", "worker 2", "beat 1", "beat 2"):
+        deployment.start(name)
+    wait(deployment.is_done, 60)
+    time.sleep(12)  # as long as a lease, and a nudge, last
+    assert len([path for _method, path, _headers in mirror.requests if path == "/kev.json"]) == 1
+    assert deployment.runs() == [("ok", 1)]
+    deployment.assert_rows_of_an_undisturbed_run()
+    for name in ("beat 1", "beat 2"):
+        deployment.kill(name)
+    deployment.start("beat 3")
+    deployment.start("beat 4")
+    wait(lambda: len([state for state, _attempt in deployment.runs() if state == "ok"]) == 2, 60)  # a new leadership polls once
+    time.sleep(3)
+    assert len([path for _method, path, _headers in mirror.requests if path == "/kev.json"]) == 2
     deployment.assert_rows_of_an_undisturbed_run()
