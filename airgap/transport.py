@@ -168,6 +168,7 @@ class GatedTransport(httpx.BaseTransport):
             raise RedirectRefused("The server redirects from https to http.", request=request)
         if elsewhere and any(name in request.headers for name in self._own_headers):
             response.close()
+            self._admit(target)  # a place that the policy refuses is refused and recorded as that
             raise RedirectRefused("The server redirects to another one, which must not get the credentials of this one.", request=request)
 
     def _refuse(self, decision: Decision, host: str, port: int | None, layer: Layer, url: httpx.URL | None = None) -> AirgapBlocked:

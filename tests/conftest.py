@@ -10,7 +10,14 @@ from airgap import events
 from airgap.policy import EgressPolicy
 from aisoc_admin import env, first
 
-pytest_plugins = ["tests.plugins.mirror", "tests.plugins.valkey"]
+pytest_plugins = [
+    "tests.plugins.mirror",
+    "tests.plugins.valkey",
+    "tests.plugins.misp_double",
+    "tests.plugins.misp_server",
+    "tests.plugins.taxii_server",
+    "tests.plugins.warning_lists",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"

@@ -22,6 +22,7 @@ _V4 = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(?:\.|$)){4
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN = re.compile(rf"(?=.{{1,253}}$)(?:{_LABEL}\.)+(?!(?:[0-9]+|0x[0-9a-f]*)$){_LABEL}")
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{1,20})://(?P<authority>[^/?#\\]*)(?P<path>[^?#]*)(?P<query>\?[^#]*)?(?:#.*)?", re.DOTALL)
+_PORT = re.compile(r"0{0,20}[0-9]{1,5}")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _EMAIL = re.compile(r"(?P<local>[^\s@\"<>()\[\],;:\\]{1,64})@(?P<domain>[^@]+)")
 _CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,19}")
@@ -33,6 +34,7 @@ _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 _PORTS = {"http": "80", "https": "443", "ftp": "21", "ws": "80", "wss": "443"}
 _HIVES = {"HKLM": "HKEY_LOCAL_MACHINE", "HKCU": "HKEY_CURRENT_USER", "HKCR": "HKEY_CLASSES_ROOT", "HKU": "HKEY_USERS", "HKCC": "HKEY_CURRENT_CONFIG"}
 _HASH_LENGTHS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128, "imphash": 32}
+_BRACKETS = re.compile(r"[\[\](){}]{4,}")
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060-\u2064\ufeff\u00ad\u202a-\u202e\u2066-\u2069]")
 
 
@@ -80,8 +82,13 @@ def refanged(text: str) -> str:
     """What was written so that nobody clicks it, as it was: `hxxp://evil[.]example` is `http://evil.example`."""
     text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).strip().strip("<>\"'`,;").rstrip(".")
     if any(mark in text for mark in "[({") or "hxx" in text.lower() or "fxp" in text.lower():
-        text = str(ioc_fanger.fang(text)).strip()
+        text = str(ioc_fanger.fang(without_bracket_runs(text))).strip()
     return text
+
+
+def without_bracket_runs(text: str) -> str:
+    """Runs of brackets cut to three: nobody defangs with more, and ioc-fanger takes seconds for a run of some thousands."""
+    return _BRACKETS.sub(lambda run: run[0][:3], text)
 
 
 def _shown(text: str) -> str:
@@ -168,7 +175,7 @@ def _url(text: str) -> str:
     scheme = match["scheme"].lower()
     user, at, hostport = match["authority"].rpartition("@")
     host, port = _split(hostport)
-    if port and (not port.isdigit() or not 0 < int(port) < 65536):
+    if port and (not _PORT.fullmatch(port) or not 0 < int(port) < 65536):
         raise NotCanonical(f"{_shown(text)} has a port that is none.")
     shown_port = f":{int(port)}" if port and port != _PORTS.get(scheme) else ""
     path, query = _escaped(_without_dots(match["path"] or "/")), _escaped(match["query"] or "")
@@ -256,6 +263,12 @@ def _registry_key(text: str) -> str:
     return f"{_HIVES.get(hive.upper(), hive.upper())}{slash}{rest}".rstrip("\\").lower()
 
 
+def _pattern(text: str) -> str:
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        raise NotCanonical("The pattern has half of a character.")
+    return text.replace("\0", "")
+
+
 _READERS: Mapping[str, Callable[[str], str]] = {
     "ipv4-addr": _v4,
     "ipv6-addr": _v6,
@@ -272,7 +285,7 @@ _READERS: Mapping[str, Callable[[str], str]] = {
     "mutex": _plain,
     "windows-registry-key": _registry_key,
     "user-agent": _plain,
-    "stix-pattern": lambda text: text.replace("\0", ""),
+    "stix-pattern": _pattern,
 }
 TYPES: Final = tuple(_READERS)
 _RECOGNISED = (
@@ -287,3 +300,4 @@ _RECOGNISED = (
     "email-addr",
     "domain-name",
 )
+FORMLESS: Final = tuple(type for type in TYPES if type not in _RECOGNISED)  # what recognise() cannot tell by its text

@@ -21,6 +21,7 @@ TYPES: Final[Mapping[str, tuple[str | None, ...]]] = {
     "ip-dst|port": ("ipv4-addr", None),
     "domain": ("domain-name",),
     "hostname": ("domain-name",),
+    "onion-address": ("domain-name",),
     "hostname|port": ("domain-name", None),
     "domain|ip": ("domain-name", "ipv4-addr"),
     "url": ("url",),
@@ -29,7 +30,8 @@ TYPES: Final[Mapping[str, tuple[str | None, ...]]] = {
     "email-src": ("email-addr",),
     "email-dst": ("email-addr",),
     "email-reply-to": ("email-addr",),
-    "target-email": ("email-addr",),
+    "whois-registrant-email": ("email-addr",),
+    "dns-soa-email": ("email-addr",),
     "md5": ("file-hash:md5",),
     "sha1": ("file-hash:sha1",),
     "sha224": ("file-hash:sha224",),
@@ -49,8 +51,19 @@ TYPES: Final[Mapping[str, tuple[str | None, ...]]] = {
     "filename|ssdeep": ("file-name", "file-hash:ssdeep"),
     "filename|tlsh": ("file-name", "file-hash:tlsh"),
     "filename|imphash": ("file-name", "file-hash:imphash"),
+    "filename|authentihash": ("file-name", None),
+    "filename|vhash": ("file-name", None),
+    "filename|impfuzzy": ("file-name", None),
+    "filename|pehash": ("file-name", None),
+    "filename|sha512/224": ("file-name", None),
+    "filename|sha512/256": ("file-name", None),
+    "filename|sha3-224": ("file-name", None),
+    "filename|sha3-256": ("file-name", None),
+    "filename|sha3-384": ("file-name", None),
+    "filename|sha3-512": ("file-name", None),
     "malware-sample": ("file-name", "file-hash:md5"),
     "attachment": ("file-name",),
+    "email-attachment": ("file-name",),
     "vulnerability": ("vulnerability",),
     "AS": ("autonomous-system",),
     "mac-address": ("mac-addr",),
@@ -58,7 +71,47 @@ TYPES: Final[Mapping[str, tuple[str | None, ...]]] = {
     "regkey": ("windows-registry-key",),
     "regkey|value": ("windows-registry-key", None),
     "user-agent": ("user-agent",),
-    "http-method": (None,),
+}
+# Every other type of MISP's list, with why it is no indicator here.
+LEFT_OUT: Final[Mapping[str, str]] = {
+    type: reason
+    for reason, types in {
+        "a hash that no other source gives": (
+            "authentihash vhash impfuzzy pehash telfhash cdhash sha512/224 sha512/256 sha3-224 sha3-256 sha3-384 sha3-512 dom-hash"
+        ),
+        "a fingerprint of a protocol or certificate": (
+            "ja3-fingerprint-md5 jarm-fingerprint hassh-md5 hasshserver-md5 favicon-mmh3 ssh-fingerprint"
+            " x509-fingerprint-sha1 x509-fingerprint-md5 x509-fingerprint-sha256 community-id pgp-public-key pgp-private-key"
+        ),
+        "a rule or pattern for another engine": (
+            "snort suricata bro zeek yara sigma gene kusto-query cortex stix2-pattern"
+            " pattern-in-file pattern-in-traffic pattern-in-memory filename-pattern"
+        ),
+        "a part of a mail that many share": (
+            "email-subject email-body email-header email-x-mailer email-mime-boundary email-thread-index email-message-id"
+            " email-dst-display-name email-src-display-name dkim dkim-signature"
+        ),
+        "who or what was attacked": "target-user target-email target-machine target-org target-location target-external",
+        "an account or a key of a person or a payment": (
+            "eppn github-username github-repository github-organisation jabber-id twitter-id git-commit-id btc dash xmr iban bic bank-account-nr"
+            " aba-rtn bin cc-number prtn phone-number"
+        ),
+        "about a person": (
+            "first-name middle-name last-name full-name date-of-birth place-of-birth gender identity-card-number passport-number passport-country"
+            " passport-expiration redress-number nationality visa-number issue-date-of-the-visa primary-residence country-of-residence"
+            " special-service-request frequent-flyer-number travel-details payment-details place-port-of-original-embarkation"
+            " place-port-of-clearance place-port-of-onward-foreign-destination passenger-name-record-locator-number"
+        ),
+        "a name that analysts give": "threat-actor campaign-name campaign-id malware-type",
+        "a record of a registration": "whois-registrant-phone whois-registrant-name whois-registrant-org whois-registrar whois-creation-date",
+        "an artefact that is not compared here": (
+            "pdb mime-type cookie named\u00a0pipe windows-scheduled-task windows-service-name windows-service-displayname process-state"
+            " mobile-application-id azure-application-id chrome-extension-id edge-extension-id mac-eui-64 http-method"
+        ),
+        "a reference or a text": "link comment text hex other cpe weakness anonymised",
+        "a number, a time or a flag": "float size-in-bytes counter integer datetime port boolean uuid",
+    }.items()
+    for type in (word.replace("\u00a0", " ") for word in types.split(" "))
 }
 _WORDS = {"white": Tlp.CLEAR, **{tlp.value: tlp for tlp in Tlp}}
 _ORDER = tuple(Tlp)
@@ -141,10 +194,11 @@ def _records(
 ) -> Iterator[Record]:
     kinds = TYPES.get(str(attribute.get("type")))
     if kinds is None or not any(kinds):
-        tally.skip(f"MISP type {_word(attribute.get('type'))} is no indicator")
+        type = str(attribute.get("type"))
+        tally.skip(f"MISP type {type}: {LEFT_OUT[type]}" if type in LEFT_OUT else f"MISP type {_word(type)} is not known")
         return
     value = str(attribute.get("value", "")).replace("\0", "")
-    parts = value.split("|", len(kinds) - 1) if len(kinds) > 1 else [value]
+    parts = [value] if len(kinds) == 1 else value.rsplit("|", 1) if kinds[0] == "file-name" else value.split("|", 1)  # a file's name may hold one
     changed = _seconds(attribute.get("timestamp"))
     own = _tlp_of(_tags(attribute))
     marks = [one for one in (own, tlp) if one is not None]
@@ -164,7 +218,7 @@ def _records(
             last_seen=timestamp(attribute.get("last_seen")) or changed,
             modified=changed,
             revoked=gone,
-            context=attribute.get("to_ids") in (False, 0, "0", None),
+            context=not _is_true(attribute.get("to_ids")),
             raw=raw,
         )
 

@@ -19,7 +19,8 @@ import structlog
 from django.db import DatabaseError, DataError
 
 from threatintel import runs
-from threatintel.feeds.json_stream import read_items, read_members
+from threatintel.feeds.json_stream import read_members
+from threatintel.feeds.json_texts import read_texts
 from threatintel.feeds.kev import page_of, read_catalogue
 from threatintel.ingest import ingest, preview
 from threatintel.misp_event import event_date, event_objects, events_in
@@ -166,9 +167,9 @@ def _kev(chunks: Iterator[bytes]) -> Iterator[Page]:
 def _stix(chunks: Iterator[bytes]) -> Iterator[Page]:
     """Objects one after another: a bundle of any size takes the memory of a page."""
     reader = StixReader()
-    for objects in _paged(read_items(chunks, "objects")):
+    for objects in _paged(read_texts(chunks, "objects")):
         tally = Tally()
-        yield Page(records=reader.objects(objects, tally), cursor=None, tally=tally)
+        yield Page(records=reader.written(objects, tally), cursor=None, tally=tally)
 
 
 def _misp(chunks: Iterator[bytes]) -> Iterator[Page]:

@@ -29,7 +29,7 @@ class Tlp(StrEnum):
     RED = "red"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: a third of the time that a million of them take to make
 class Record:
     """One indicator as one source states it. Times are aware; confidence 0 to 100; `value` is canonical for its type (threatintel/canonical.py).
 
@@ -56,7 +56,7 @@ class Record:
     raw: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Unread:
     """An object of a source before it is read: one that is stored as it stands is not read again. raw: all that its records are made of."""
 

@@ -79,17 +79,21 @@ class StixReader:
 
     def objects(self, objects: Iterable[Any], tally: Tally) -> Iterator[Unread]:
         """The objects that may state indicators, not read yet; what never does is counted in the tally."""
-        for obj in objects:
+        return self.written(((obj, "") for obj in objects), tally)
+
+    def written(self, objects: Iterable[tuple[Any, str]], tally: Tally) -> Iterator[Unread]:
+        """The same, of objects with their JSON text."""
+        for obj, text in objects:
             if not isinstance(obj, dict):
                 tally.skip("something that is no STIX object")
             elif obj.get("type") == "marking-definition":
                 self._learn(obj)
-            elif (kind := obj.get("type")) not in _READ:
+            elif not isinstance(kind := obj.get("type"), str) or kind not in _READ:
                 tally.skip(f"{_word(kind)} is no indicator")
             elif not isinstance(owner := obj.get("id"), str) or not _ID.fullmatch(owner):
                 tally.skip(f"{kind} without a STIX id")
             else:
-                raw = stix_json(obj)
+                raw = text or stix_json(obj)
                 yield Unread(owner, f"{raw}{self._tlp_of(obj, None).value}", lambda obj=obj, raw=raw: self._records(obj, raw, tally))  # type: ignore[misc]
 
     def records(self, obj: Mapping[str, Any], tally: Tally) -> list[Record]:
@@ -132,7 +136,7 @@ class StixReader:
             type=pair[0],
             value=pair[1],
             external_id=obj["id"],
-            confidence=confidence if isinstance(confidence, int) and 0 <= confidence <= 100 else DEFAULT_CONFIDENCE,
+            confidence=confidence if type(confidence) is int and 0 <= confidence <= 100 else DEFAULT_CONFIDENCE,
             tlp=self._tlp_of(obj, tally),
             labels=(*_labels(obj), *labels),
             description=_text(obj.get("description") or obj.get("name"), 2000),
@@ -147,6 +151,24 @@ class StixReader:
             raw=raw,
         )
 
+    def learn(self, obj: Mapping[str, Any]) -> None:
+        """Remember a marking definition before the objects that it marks are read; anything else is passed over."""
+        if obj.get("type") == "marking-definition":
+            self._learn(obj)
+
+    def marked(self, obj: Mapping[str, Any]) -> tuple[Tlp | None, tuple[str, ...]]:
+        """The most restrictive TLP of the object's markings, granular ones too, None without one; and the markings that nobody has defined."""
+        refs = obj.get("object_marking_refs")
+        if type(refs) is list and len(refs) == 1 and type(refs[0]) is str and "granular_markings" not in obj and (one := self._markings.get(refs[0])):
+            return one, ()  # as almost all are
+        marks = list(refs) if isinstance(refs, list) else []
+        granular = obj.get("granular_markings")
+        if isinstance(granular, list):
+            marks += [one.get("marking_ref") for one in granular if isinstance(one, dict) and "marking_ref" in one]
+        found = [known for mark in marks if isinstance(mark, str) and (known := self._markings.get(mark)) is not None]
+        unknown = tuple(mark if isinstance(mark, str) else "something" for mark in marks if not isinstance(mark, str) or mark not in self._markings)
+        return max(found, key=_ORDER.index, default=None), unknown
+
     def _learn(self, obj: Mapping[str, Any]) -> None:
         owner = obj.get("id")
         if not isinstance(owner, str) or owner in TLP_MARKINGS:
@@ -160,19 +182,11 @@ class StixReader:
 
     def _tlp_of(self, obj: Mapping[str, Any], tally: Tally | None) -> Tlp:
         """The most restrictive of its markings, granular ones too; the reader's own when it has none."""
-        refs = obj.get("object_marking_refs", [])
-        marks = list(refs) if isinstance(refs, list) else []
-        granular = obj.get("granular_markings", [])
-        if isinstance(granular, list):
-            marks += [one.get("marking_ref") for one in granular if isinstance(one, dict)]
-        found: list[Tlp] = []
-        for mark in marks:
-            known = self._markings.get(mark) if isinstance(mark, str) else None
-            if known is not None:
-                found.append(known)
-            elif tally is not None and mark not in self._markings:
+        found, unknown = self.marked(obj)
+        if tally is not None:
+            for _ in unknown:
                 tally.skip("a marking whose definition did not come with it")
-        return max(found, key=_ORDER.index, default=self._tlp)
+        return found or self._tlp
 
 
 def _observed(obj: Mapping[str, Any], tally: Tally) -> Iterator[tuple[str, str]]:
@@ -181,7 +195,7 @@ def _observed(obj: Mapping[str, Any], tally: Tally) -> Iterator[tuple[str, str]]
         case "observed-data":
             objects = obj.get("objects")
             for inner in objects.values() if isinstance(objects, dict) else ():
-                if isinstance(inner, dict) and inner.get("type") in _OBSERVABLES:
+                if isinstance(inner, dict) and isinstance(inner.get("type"), str) and inner["type"] in _OBSERVABLES:
                     yield from _observed(inner, tally)
         case "vulnerability":
             references = obj.get("external_references")

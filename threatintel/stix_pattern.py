@@ -87,7 +87,14 @@ class _Comparison:
 def read_pattern(text: str) -> Pattern:
     """The parts of a pattern. Raises NotAPattern."""
     if plain := _PLAIN.fullmatch(text.strip()):
-        return _taken_apart([_Comparison(f"{plain[1]}:{plain[2].replace(chr(39), '')}", "=", (_unescaped(plain[3]),))], joined=False)
+        object, steps, value = plain.groups()
+        path, value = f"{object}:{steps.replace(chr(39), '')}", _unescaped(value)
+        try:
+            if kind := _type_of(path):
+                return Pattern((typed(kind, value),))
+        except NotCanonical:
+            pass  # said below
+        return _taken_apart([_Comparison(path, "=", (value,))], joined=False)
     listener = _parsed(text)
     return _taken_apart(listener.comparisons, joined=listener.joined)
 
@@ -127,8 +134,8 @@ def _taken_apart(comparisons: Sequence[_Comparison], *, joined: bool) -> Pattern
     indicators: dict[tuple[str, str], None] = {}
     skipped: list[str] = []
     for comparison in comparisons:
-        kind = _TELLING.get(comparison.path) or _hash_type(comparison.path) or _ALONE.get(comparison.path)
-        if kind is None:
+        kind = _type_of(comparison.path)
+        if not kind:
             skipped.append(f"{comparison.path[:60]} is no indicator by itself")
         elif kind in _ALONE.values() and joined:
             skipped.append(f"{comparison.path[:60]} does not stand alone beside other conditions")
@@ -141,6 +148,10 @@ def _taken_apart(comparisons: Sequence[_Comparison], *, joined: bool) -> Pattern
                 except NotCanonical:
                     skipped.append(f"a value that is no {kind}")
     return Pattern(tuple(indicators), tuple(skipped), kept=bool(skipped) or joined)
+
+
+def _type_of(path: str) -> str:
+    return _TELLING.get(path) or _hash_type(path) or _ALONE.get(path, "")
 
 
 def _hash_type(path: str) -> str:

@@ -47,7 +47,7 @@ class Counts:
         return Counts(self.fetched + other.fetched, self.added + other.added, self.changed + other.changed, self.retired + other.retired, skips)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Fresh:
     """A record with its indicator's key and its digest."""
 
@@ -56,7 +56,7 @@ class _Fresh:
     record: Record
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Known:
     """A source as it is stored."""
 

@@ -60,6 +60,9 @@ def test_what_a_person_pastes_is_recognised(pasted: str, type: str, value: str) 
         ("mutex", "  "),
         ("nonsense", "x"),
         ("url", f"http://evil.example/{'a' * 9000}"),
+        ("url", "http://evil.example:\u2460/"),
+        ("url", "http://evil.example:" + "9" * 5000),
+        ("stix-pattern", "[url:value = '\ud800']"),
     ],
 )
 def test_text_that_is_no_value_of_its_type_is_refused(type: str, text: str) -> None:

@@ -1,9 +1,14 @@
-"""What every feed checks about an HTTP answer before it reads the body."""
+"""What every feed checks about an HTTP answer before it trusts it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import httpx
 
+from threatintel.normalise import timestamp
 from threatintel.specs import FeedError
 
+AHEAD: Final = timedelta(days=1)  # by which another clock may differ from ours
 JSON_TYPES = ("application/json", "text/json", "text/plain", "application/octet-stream", "")
 
 
@@ -17,3 +22,9 @@ def require_json(response: httpx.Response, *, also: tuple[int, ...] = ()) -> Non
     content_type = response.headers.get("Content-Type", "").split(";", 1)[0].strip().lower()
     if content_type not in JSON_TYPES and not content_type.endswith("+json"):
         raise FeedError(f"{host} answered {ascii(content_type)[1:-1][:60]}, not JSON.")
+
+
+def reached(value: object) -> datetime | None:
+    """A server's date that may become a cursor; None when there is none, or when it lies ahead: a poll from there would skip what comes until then."""
+    moment = timestamp(value)
+    return moment if moment is not None and moment <= datetime.now(UTC) + AHEAD else None

@@ -13,22 +13,46 @@ import ijson
 from threatintel.specs import FeedError
 
 MAX_DEPTH = 32
+MAX_TEXT = 16 * 1024 * 1024  # bytes of one string, or of the space between two parts
 MAX_EVENTS = 50_000  # parser events an element: a few bytes of `[],` would each become an object
 _OPENS = frozenset({"start_map", "start_array"})
 _CLOSES = frozenset({"end_map", "end_array"})
 
 
-def read_members(chunks: Iterator[bytes], items: str, *, max_events: int = MAX_EVENTS, or_array: bool = False) -> Iterator[tuple[str, Any]]:
+def read_members(
+    chunks: Iterator[bytes], items: str, *, max_events: int = MAX_EVENTS, in_all: int | None = None, or_array: bool = False
+) -> Iterator[tuple[str, Any]]:
     """Yields (key, value) for each top-level scalar and (items, element) for each element of the top-level array `items`.
 
+    in_all: the most parts of the document, for a caller that keeps its elements: three bytes of JSON may become seventy of memory. A text in it
+    is then bounded too.
     or_array: a document that is an array is read as its elements. Other nested members are passed over. Raises FeedError for JSON that
     is broken, ends early, is nested too deep, or has an element of more than `max_events` parts.
     """
     try:
-        yield from _members(ijson.basic_parse(ijson.from_iter(chunks), use_float=True), items, max_events, or_array=or_array)
+        yield from _members(_parts(chunks, in_all), items, max_events, or_array=or_array)
     except (ijson.JSONError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FeedError(f"The JSON is not whole: {ascii(reason)[1:-1][:80]}.") from None
+
+
+def _parts(chunks: Iterable[bytes], most: int | None) -> Iterator[tuple[str, Any]]:
+    """The parser's events. With a bound, a text without end is refused early: the parser takes time with the square of its length."""
+    since = 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal since
+        for chunk in chunks:
+            since += len(chunk)
+            if most is not None and since > MAX_TEXT:
+                raise FeedError(f"A text of the JSON has more than {MAX_TEXT // 2**20} MiB.")
+            yield chunk
+
+    for number, event in enumerate(ijson.basic_parse(ijson.from_iter(counted()), use_float=True)):
+        since = 0
+        if most is not None and number >= most:
+            raise FeedError(f"The JSON has more than {most} parts.")
+        yield event
 
 
 def _members(events: Iterator[tuple[str, Any]], items: str, max_events: int, *, or_array: bool) -> Iterator[tuple[str, Any]]:

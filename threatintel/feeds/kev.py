@@ -12,6 +12,7 @@ from threatintel.feeds.json_stream import read_members
 from threatintel.normalise import kev_record, timestamp, without_nul
 from threatintel.specs import Cursor, FeedError, FeedSpec, Page
 
+MAX_PARTS = 3_000_000  # JSON parts of the catalogue; a row has some 25
 MAX_ROWS = 200_000  # the catalogue has grown by some 250 a year
 
 
@@ -32,7 +33,7 @@ def read_catalogue(chunks: Iterator[bytes]) -> tuple[dict[str, Any], list[dict[s
     """Parse the JSON as it streams in. Raises FeedError for JSON that is broken or ends early."""
     meta: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
-    for key, value in read_members(chunks, "vulnerabilities"):
+    for key, value in read_members(chunks, "vulnerabilities", in_all=MAX_PARTS):
         if key != "vulnerabilities":
             meta[key] = value
         elif not isinstance(value, dict):

@@ -1,10 +1,14 @@
 """MISP, by restSearch: the events that changed since the last poll, whole, with what was deleted.
 
 Source: MISP's API (POST /events/restSearch). The cursor is the latest event timestamp that was stored, asked for again inclusively: the
-same second twice writes nothing, a second left out would lose events. Unpublished events are read too: the server is the operator's own.
+same second twice writes nothing, a second left out would lose events. It is never later than the server's clock was when the poll began:
+what changed meanwhile on a page that was read already is found by the next poll, and an event dated in the future blinds nobody.
+Pages are ordered by number, in which no change moves an event. Unpublished events are read too: the server is the operator's own.
 """
 
+import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -17,46 +21,77 @@ from threatintel.specs import Cursor, FeedError, FeedSpec, Page, Tally, Unread
 LIMIT: Final = 20  # events a page
 MAX_PAGES: Final = 5000
 MAX_PARTS: Final = 5_000_000  # JSON parts of one event
+MAX_OBJECTS: Final = 5000  # stored in one transaction
+_DELETED: Final = ([0, 1], True)  # MISP's word for "those too"; Modern MISP takes a boolean alone
 
 
 def fetch(client: Client, spec: FeedSpec, cursor: Cursor) -> Iterator[Page]:
-    """One page of events after another. Pages of one run are asked for with the same timestamp: the cursor moves with the last one alone."""
-    since = cursor.get("timestamp", "0")
-    newest = int(since) if since.isdigit() else 0
-    before: set[str] = set()
-    for number in range(1, MAX_PAGES + 1):
-        tally, ids = Tally(), set[str]()
+    """One page of events after another. All are asked for with the timestamp that the poll began with; one that was broken off is gone on with."""
+    since, newest = _number(cursor, "timestamp"), _number(cursor, "newest")
+    # One page back: events that were deleted since have moved the others up.
+    first = max(1, _number(cursor, "page") - 1)
+    began = _number(cursor, "began")
+    seen: set[str] = set()
+    for number in range(first, MAX_PAGES + 1):
+        tally, ids = Tally(), list[str]()
         objects: list[Unread] = []
-        for event in _events(client, spec.url, since, number):
-            ids.add(str(event.get("uuid") or event.get("id")))
+        for event, clock in _events(client, spec.url, since, number):
+            began = began or clock
+            ids.append(str(event.get("uuid") or event.get("id")))
             if (changed := event_date(event)) is not None:
                 newest = max(newest, int(changed.timestamp()))
             objects.extend(event_objects(event, tally, server=spec.url))
-        if ids and ids == before:
+        if ids and seen.issuperset(ids):
             raise FeedError(f"{urlsplit(spec.url).hostname} repeats a page ({number - 1} pages read).")
-        before = ids
+        seen.update(ids)
         last = len(ids) < LIMIT
-        moved = {"timestamp": str(newest)} if last else cursor
-        yield Page(records=objects, cursor=moved, tally=tally, data_date=event_date({"timestamp": newest}) if newest else None)
+        reached = max(since, min(newest, began))
+        moved = (
+            {"timestamp": str(reached)} if last else {"timestamp": str(since), "page": str(number + 1), "newest": str(newest), "began": str(began)}
+        )
+        whole = (max(len(objects), 1) - 1) // MAX_OBJECTS
+        for start in range(0, whole * MAX_OBJECTS, MAX_OBJECTS):
+            yield Page(records=objects[start : start + MAX_OBJECTS], cursor=cursor)
+        data_date = event_date({"timestamp": reached}) if reached else None
+        yield Page(records=objects[whole * MAX_OBJECTS :], cursor=moved, tally=tally, data_date=data_date)
         if last:
             return
     raise FeedError(f"{urlsplit(spec.url).hostname} has more than {MAX_PAGES} pages of events.")
 
 
-def _events(client: Client, url: str, since: str, number: int) -> Iterator[Any]:
+def _events(client: Client, url: str, since: int, number: int) -> Iterator[tuple[Any, int]]:
+    """The events of a page, each with what the server's clock said (Unix seconds) when it answered."""
     asked = {
         "returnFormat": "json",
-        "timestamp": since,
+        "timestamp": str(since),
         "limit": LIMIT,
         "page": number,
         "includeEventTags": True,
         "includeWarninglistHits": True,
-        "deleted": [0, 1],
         "withAttachments": False,
-        "order": "Event.timestamp ASC",
+        "order": "Event.id ASC",
     }
-    with client.stream("POST", f"{url.rstrip('/')}/events/restSearch", json=asked, headers={"Accept": "application/json"}) as response:
-        require_json(response)
-        for key, element in read_members(response.iter_bytes(), "response", max_events=MAX_PARTS):
-            if key == "response":
-                yield from events_in(element)
+    for deleted in _DELETED:
+        body = {**asked, "deleted": deleted}
+        with client.stream("POST", f"{url.rstrip('/')}/events/restSearch", json=body, headers={"Accept": "application/json"}) as response:
+            if response.status_code in (400, 422) and deleted is not _DELETED[-1]:
+                continue
+            require_json(response)
+            for key, element in read_members(response.iter_bytes(), "response", max_events=MAX_PARTS):
+                if key == "response":
+                    for event in events_in(element):
+                        yield event, _clock(response.headers.get("Date"))
+            return
+
+
+def _clock(date: str | None) -> int:
+    """A Date header as Unix seconds; without one this machine's clock, less what it may be ahead."""
+    try:
+        return int(parsedate_to_datetime(date or "").timestamp())
+    except (ValueError, OverflowError):
+        return int(time.time()) - 600
+
+
+def _number(cursor: Cursor, name: str) -> int:
+    text = cursor.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0
