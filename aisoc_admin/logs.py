@@ -58,8 +58,8 @@ def log_config(*, service: str, version: str, stream: str) -> dict[str, Any]:
         "handlers": {"stream": {"class": "logging.StreamHandler", "stream": stream, "formatter": "json"}},
         "root": {"handlers": ["stream"], "level": "INFO"},
         "loggers": {
-            # httpx and httpcore log whole URLs, user info and query included, at INFO and DEBUG.
-            **{name: {"level": "WARNING"} for name in ("httpx", "httpcore", "celery.utils.functional", "django.utils.autoreload")},
+            # httpx and httpcore log whole URLs, user info and query included, at INFO and DEBUG; ioc_finder two lines a text.
+            **{name: {"level": "WARNING"} for name in ("httpx", "httpcore", "ioc_finder", "celery.utils.functional", "django.utils.autoreload")},
             "django": {"handlers": [], "level": "INFO", "propagate": True},
             "django.server": {"handlers": [], "level": "WARNING", "propagate": True},
         },

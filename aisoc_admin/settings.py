@@ -1,5 +1,6 @@
 """Django's settings, read top to bottom from the typed environment. Bad configuration ends the process here, with status 2."""
 
+import gc
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -30,6 +31,8 @@ try:
 except (env.EnvError, guard.GuardError) as error:
     print(error, file=sys.stderr)
     raise SystemExit(2) from None
+
+gc.set_threshold(20_000, 20, 100)  # Python looks for cycles after 20,000 new objects, not 700: a page of rows or of HTML has none, time and again
 
 # ── Process ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 VERSION = __version__
@@ -184,6 +187,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",  # the default loads from a public CDN
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SERVE_PERMISSIONS": ["tenants.permissions.HasRole"],
+    "ENUM_NAME_OVERRIDES": {"IndicatorStatus": "threatintel.api.STATUS_CHOICES"},
 }
 
 # ── Mail ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

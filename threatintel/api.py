@@ -16,12 +16,19 @@ from rest_framework.views import APIView
 
 from airgap.active import active_policy
 from threatintel import runs
+from threatintel.lookup import exactly
 from threatintel.models import FeedRun, Indicator
-from threatintel.queries import search_indicators, view_of
+from threatintel.queries import ACTIVE, EXPIRED, REVOKED, readings, search_indicators, view_of
 from threatintel.registry import feed_named
 from threatintel.schedule import plan
 from threatintel.snapshot import Verdict, feeds_snapshot
+from threatintel.specs import Tlp
 from threatintel.tasks import poll as poll_task
+
+STATUSES = (ACTIVE, EXPIRED, REVOKED)
+STATUS_CHOICES = tuple((word, word) for word in STATUSES)  # the schema names this set IndicatorStatus
+FILTERS = ("value", "type", "source", "status", "tlp", "label")
+WORDS = {"status": STATUSES, "tlp": tuple(tlp.value for tlp in Tlp)}  # the filters that are one of a few words
 
 log = structlog.stdlib.get_logger("threatintel")
 
@@ -58,12 +65,14 @@ class SourceSchema(serializers.Serializer[object]):
     confidence = serializers.IntegerField()
     tlp = serializers.CharField()
     url = serializers.CharField()
+    status = serializers.ChoiceField(choices=STATUS_CHOICES)
+    context = serializers.BooleanField(help_text="True: no detection is asked for.")  # type: ignore[assignment]  # hides Field.context, as DRF lets it
 
 
 class IndicatorSchema(serializers.Serializer[Indicator]):
     type = serializers.CharField()
     value = serializers.CharField()
-    status = serializers.ChoiceField(choices=[(word, word) for word in ("active", "expired", "revoked")])
+    status = serializers.ChoiceField(choices=STATUS_CHOICES)
     confidence = serializers.IntegerField()
     tlp = serializers.CharField()
     labels = serializers.ListField(child=serializers.CharField())
@@ -129,16 +138,29 @@ class IndicatorSearchView(ListAPIView[Indicator]):
 
     @extend_schema(
         operation_id="iocs_search",
-        parameters=[OpenApiParameter(name, str) for name in ("value", "type", "source")],
+        parameters=[OpenApiParameter(name, str, enum=WORDS.get(name)) for name in FILTERS],
         responses=IndicatorSchema(many=True),
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Indicators by exact value, type and feed."""
-        return super().get(request, *args, **kwargs)
+        """Indicators by value (in any form that a person writes it), type and feed, and by what any of their sources says."""
+        given = self._given()
+        if "value" not in given or given.keys() - {"value", "type", "source"}:
+            return super().get(request, *args, **kwargs)
+        # By keys alone: what an analyst's tools ask all day.
+        found = exactly(readings(given["value"], given.get("type", "")))
+        wanted = given.get("source")
+        shown = [one.as_dict() for one in found if wanted is None or any(source["feed"] == wanted for source in one.sources)]
+        return Response({"results": shown, "next": None})
 
     def get_queryset(self) -> QuerySet[Indicator]:
-        given = {name: self.request.query_params[name].strip() for name in ("value", "type", "source") if name in self.request.query_params}
+        return search_indicators(**self._given())
+
+    def _given(self) -> dict[str, str]:
+        """The filters of the request. Raises ValidationError."""
+        given = {name: self.request.query_params[name].strip() for name in FILTERS if name in self.request.query_params}
         for name, text in given.items():
             if not text or "\0" in text:
                 raise ValidationError({name: f"?{name}= is empty or holds a NUL character; leave it out, or give text."}, code="invalid")
-        return search_indicators(**given)
+            if name in WORDS and text not in WORDS[name]:
+                raise ValidationError({name: f"?{name}= is one of {', '.join(WORDS[name])}."}, code="invalid")
+        return given

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
+from functools import lru_cache
 from ipaddress import ip_interface
+from itertools import chain
 from typing import Any
 
 from django.db import connection
@@ -39,14 +41,28 @@ def lookup(pairs: Iterable[Pair]) -> dict[Pair, list[IndicatorView]]:
     """
     asked = list(dict.fromkeys(pairs))
     prefixes = _prefixes() if any(type in _NETWORKS for type, _ in asked) else {}
-    wanted = {pair: [pair, *_containing(pair, prefixes)] for pair in asked}
-    keys = {indicator_id(*candidate): candidate for candidates in wanted.values() for candidate in candidates}
+    around = {pair: list(_containing(pair, prefixes)) for pair in asked if pair[0] in prefixes}
+    wanted = chain(asked, *around.values())
+    known = {(one.type, one.value): one for one, sources in _named(wanted) if not all(source.context for source in sources)}
+    found = {pair: [known[pair]] for pair in asked if pair in known}
+    for pair, networks in around.items():
+        if views := [known[network] for network in networks if network in known]:
+            found[pair] = found.get(pair, []) + views
+    return found
+
+
+def exactly(pairs: Iterable[Pair]) -> list[IndicatorView]:
+    """What is known of these values and no others, context too."""
+    return sorted((one for one, _sources in _named(pairs)), key=lambda one: (one.type, one.value))
+
+
+def _named(pairs: Iterable[Pair]) -> Iterator[tuple[IndicatorView, list[SourceView]]]:
+    keys = {indicator_id(*pair): pair for pair in pairs}
     now = timezone.now()
-    known = {
-        keys[key]: view(*keys[key], sources, now) for key, sources in _sources(list(keys)).items() if any(not source.context for source in sources)
-    }
-    found = {pair: [known[candidate] for candidate in candidates if candidate in known] for pair, candidates in wanted.items()}
-    return {pair: views for pair, views in found.items() if views}
+    for key, sources in _sources(list(keys)).items():
+        if len(sources) > 1:
+            sources.sort(key=lambda source: (source.feed, source.external_id))
+        yield view(*keys[key], sources, now), sources
 
 
 def _prefixes() -> dict[str, list[int]]:
@@ -61,8 +77,6 @@ def _prefixes() -> dict[str, list[int]]:
 
 def _containing(pair: Pair, prefixes: dict[str, list[int]]) -> Iterator[Pair]:
     type, value = pair
-    if type not in prefixes:
-        return
     inside = ip_interface(value)
     for bits in prefixes[type]:
         if bits < inside.network.prefixlen:
@@ -75,37 +89,30 @@ def _sources(keys: Sequence[str]) -> dict[str, list[SourceView]]:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(f"SELECT {columns} FROM {table} s WHERE s.indicator_id = ANY(%s)", [list(keys)])  # noqa: S608 - names of the model's columns
-            for key, *said in cursor.fetchall():
-                found.setdefault(key.hex, []).append(_said(said))
+            for row in cursor.fetchall():
+                found.setdefault(row[0].hex, []).append(_said(row))
             return found
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
             places = ", ".join(["%s"] * len(chunk))
             cursor.execute(f"SELECT {columns} FROM {table} s WHERE s.indicator_id IN ({places})", chunk)  # noqa: S608 - as above
-            for key, *said in cursor.fetchall():
-                found.setdefault(key, []).append(_said(said))
+            for row in cursor.fetchall():
+                found.setdefault(row[0], []).append(_said(row))
     return found
 
 
 def _said(row: Sequence[Any]) -> SourceView:
-    feed, external_id, confidence, tlp, labels, url, first_seen, last_seen, valid_until, revoked, context = row
-    return SourceView(
-        feed,
-        external_id,
-        confidence,
-        tlp,
-        () if labels == "[]" else json.loads(labels),
-        url,
-        _moment(first_seen),
-        _moment(last_seen),
-        _moment(valid_until),
-        bool(revoked),
-        bool(context),
-    )
+    """From the columns, in their order. SQLite keeps naive UTC, and numbers for booleans."""
+    _, feed, external_id, confidence, tlp, labels, url, first_seen, last_seen, valid_until, revoked, context = row
+    if first_seen is not None and first_seen.tzinfo is None:
+        first_seen = first_seen.replace(tzinfo=UTC)
+    if last_seen is not None and last_seen.tzinfo is None:
+        last_seen = last_seen.replace(tzinfo=UTC)
+    if valid_until is not None and valid_until.tzinfo is None:
+        valid_until = valid_until.replace(tzinfo=UTC)
+    return SourceView(feed, external_id, confidence, tlp, _labels(labels), url, first_seen, last_seen, valid_until, bool(revoked), bool(context))
 
 
-def _moment(value: datetime | None) -> datetime | None:
-    """SQLite keeps naive UTC."""
-    if value is None or value.tzinfo is not None:
-        return value
-    return value.replace(tzinfo=UTC)
+@lru_cache(4096)
+def _labels(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))

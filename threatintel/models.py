@@ -162,3 +162,45 @@ class SchedulerLease(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.holder} #{self.epoch}"
+
+
+class MispPush(models.Model):
+    """One STIX object that is to be, or was, pushed to MISP: the queue, and the link from the object to its event.
+
+    body: the object as it was posted, until it is pushed or given up. version counts what was posted under this id, claims who worked on it.
+    attributes: UUIDs of ours that the event has; tlp: the tag that the last push gave it.
+    """
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        PUSHED = "pushed"
+        FAILED = "failed"
+        REFUSED = "refused"
+
+    object_id = models.CharField(max_length=130, unique=True)
+    body = models.TextField(blank=True)
+    modified = models.DateTimeField(null=True)
+    version = models.PositiveIntegerField(default=1)
+    state = models.CharField(max_length=16, choices=State.choices, default=State.QUEUED)
+    attempt = models.PositiveSmallIntegerField(default=0)
+    claims = models.PositiveIntegerField(default=0)
+    not_before = models.DateTimeField()
+    lease_until = models.DateTimeField(null=True)
+    reason = models.TextField(blank=True)
+    rule = models.CharField(max_length=32, blank=True)
+    misp_event_id = models.CharField(max_length=20, blank=True)
+    misp_event_uuid = models.CharField(max_length=36, blank=True)
+    attributes = models.JSONField(default=list)
+    tlp = models.CharField(max_length=16, blank=True)
+    pushed_attributes = models.PositiveIntegerField(default=0)
+    skipped_attributes = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    pushed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = (models.Index(fields=["state", "not_before"], name="misp_push_due"),)
+
+    def __str__(self) -> str:
+        return f"{self.object_id} {self.state}"

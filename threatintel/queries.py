@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.utils import timezone
@@ -18,8 +18,7 @@ ACTIVE, EXPIRED, REVOKED = "active", "expired", "revoked"
 _TLP_ORDER = tuple(Tlp)
 
 
-@dataclass(frozen=True, slots=True)
-class SourceView:
+class SourceView(NamedTuple):
     """What one source says. context: it names the value without asking for detection."""
 
     feed: str
@@ -40,7 +39,7 @@ class SourceView:
         return EXPIRED if self.valid_until is not None and self.valid_until < now else ACTIVE
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class IndicatorView:
     """CONTRACTS.md 2.7, an indicator: what its sources say together. Active when any source is neither revoked nor expired."""
 
@@ -61,6 +60,8 @@ class IndicatorView:
 
 def view(type: str, value: str, sources: Sequence[SourceView], now: datetime) -> IndicatorView:
     """The sources that tell are the active ones, else all; of these, the ones that ask for detection, if any does."""
+    if len(sources) == 1:
+        return _of_one(type, value, sources[0], sources[0].status(now))
     live = [source for source in sources if source.status(now) == ACTIVE]
     telling = live or sources
     telling = [source for source in telling if not source.context] or telling
@@ -76,19 +77,27 @@ def view(type: str, value: str, sources: Sequence[SourceView], now: datetime) ->
         valid_until=None
         if any(source.valid_until is None for source in telling)
         else max((source.valid_until for source in telling if source.valid_until is not None), default=None),
-        sources=[
-            {
-                "feed": source.feed,
-                "external_id": source.external_id,
-                "confidence": source.confidence,
-                "tlp": source.tlp,
-                "url": source.url,
-                "status": source.status(now),
-                "context": source.context,
-            }
-            for source in sources
-        ],
+        sources=[_shown(source, source.status(now)) for source in sources],
     )
+
+
+def _of_one(type: str, value: str, source: SourceView, status: str) -> IndicatorView:
+    """As almost all are; the same as below, without what several need."""
+    labels = sorted(set(source.labels))
+    times = source.first_seen, source.last_seen, source.valid_until
+    return IndicatorView(type, value, status, source.confidence, source.tlp, labels, *times, [_shown(source, status)])
+
+
+def _shown(source: SourceView, status: str) -> dict[str, Any]:
+    return {
+        "feed": source.feed,
+        "external_id": source.external_id,
+        "confidence": source.confidence,
+        "tlp": source.tlp,
+        "url": source.url,
+        "status": status,
+        "context": source.context,
+    }
 
 
 def view_of(indicator: Indicator) -> IndicatorView:

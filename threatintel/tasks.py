@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from threatintel import runs
+from threatintel import push, runs
 from threatintel import tidy as retention
 from threatintel.poll import poll as run_poll
 from threatintel.registry import feed_named
@@ -22,3 +22,10 @@ def poll(feed: str, slot: str) -> None:
 def tidy() -> None:
     """Retention, once an hour."""
     retention.tidy()
+
+
+@shared_task(name="threatintel.tasks.retry_misp_pushes", soft_time_limit=240, time_limit=300)
+def retry_misp_pushes() -> None:
+    """What waits to be pushed to MISP, once a minute."""
+    push.retry_due()
+    push.forget_old()
