@@ -1,4 +1,4 @@
-"""What the page "Threat-intel feeds" shows: the snapshots of the API, with runs, variables and the gate's decision a feed."""
+"""What the pages of feeds show: the snapshots of the API, with runs, counts by day, variables and the gate's decision a feed."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,17 +8,23 @@ from typing import Any
 from django.utils import timezone
 
 from airgap.snapshot import UrlDecision, explain_url
+from console.advice import Target, allowlist_entry
+from console.counts import all_feeds, one_feed
 from console.database import DATABASE_AWAY
+from console.day_chart import DayChart
 from console.process import Witness, witness
 from console.provenance import Origin, origin_of
+from console.push_row import PushRow, push_row
 from console.verdict import Banner, feeds_banner
 from threatintel.beat import LEASE_NAME
 from threatintel.models import FeedRun, SchedulerLease
-from threatintel.registry import feeds
+from threatintel.offline import KINDS
+from threatintel.registry import feed_named, feeds
 from threatintel.snapshot import FeedSnapshot, Verdict, feeds_snapshot, recent_runs, registration_snapshot
 from threatintel.specs import FeedSpec
 
 AWAY = "The database is away: runs, times and indicator counts are kept there. What the settings alone say is shown."
+RUNS = 25  # a page of one feed
 STATE_AWAY = "The state of this feed is kept in the database, which is away."
 
 
@@ -33,7 +39,19 @@ class Run:
     added: int
     changed: int
     retired: int
+    skipped: int
+    skips: tuple[tuple[str, int], ...]
     reason: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToDo:
+    """What to do about a refused feed. entry: for AISOC_AIRGAP_ALLOWLIST, "" where none would let it through; kind: of file to import instead, or ""."""
+
+    variables: tuple[str, ...]
+    entry: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +66,21 @@ class FeedRow:
 
     @property
     def can_poll(self) -> bool:
-        return self.snapshot.state not in (Verdict.REFUSED, Verdict.OFF)
+        return self.decision is not None and self.decision.allowed
+
+    @property
+    def runs_caption(self) -> str:
+        title, runs = self.snapshot.title, len(self.runs)
+        return f"The only run of {title} so far" if runs == 1 else f"Last {runs} runs of {title}, newest first"
+
+    @property
+    def to_do(self) -> ToDo | None:
+        """None unless the gate refuses the feed."""
+        if self.decision is None or self.decision.allowed:
+            return None
+        target = Target(self.decision.host or "(malformed)", self.decision.port, self.decision.rule, "http")
+        names = tuple(origin.variable for origin in self.variables if origin.variable.endswith("_URL"))
+        return ToDo(names, allowlist_entry(target), self.snapshot.kind if self.snapshot.kind in KINDS else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +122,8 @@ class FeedsPage:
     filter: Filter
     scheduler: Scheduler | None
     database_away: bool
+    push: PushRow | None
+    chart: DayChart | None
 
     @property
     def total(self) -> int:
@@ -107,7 +141,7 @@ class FeedsPage:
 
     def _result(self, row: FeedRow) -> dict[str, Any]:
         unknown = {"indicators": None} if self.database_away else {}
-        return {**row.snapshot.as_dict(), **unknown, "runs": [asdict(run) for run in row.runs]}
+        return {**row.snapshot.as_dict(), **unknown, "runs": [{**asdict(run), "skips": dict(run.skips)} for run in row.runs]}
 
 
 def feeds_page(wanted: Filter) -> FeedsPage:
@@ -115,10 +149,10 @@ def feeds_page(wanted: Filter) -> FeedsPage:
     try:
         snapshots: Sequence[FeedSnapshot] = feeds_snapshot()
         runs = {feed.name: recent_runs(feed.name) for feed in snapshots}
-        scheduler = scheduler_now()
+        scheduler, push, chart = scheduler_now(), None if wanted else push_row(), None if wanted else all_feeds()
         away = False
     except DATABASE_AWAY:
-        snapshots, runs, scheduler, away = registered_only(), {}, None, True
+        snapshots, runs, scheduler, push, chart, away = registered_only(), {}, None, None, None, True
     specs = {spec.name: spec for spec in feeds()}
     return FeedsPage(
         banner=feeds_banner(snapshots, missing=(AWAY,) if away else ()),
@@ -129,6 +163,44 @@ def feeds_page(wanted: Filter) -> FeedsPage:
         filter=wanted,
         scheduler=scheduler,
         database_away=away,
+        push=push,
+        chart=chart,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPage:
+    """One feed alone. `row.runs` is one page of them; older: the run after which the next page begins, None on the last."""
+
+    computed_at: datetime
+    witness: Witness
+    row: FeedRow
+    before: int | None
+    older: int | None
+    chart: DayChart | None
+    problems: tuple[str, ...]
+    database_away: bool = False
+    filter: Filter = Filter()
+
+
+def feed_page(name: str, before_text: str) -> FeedPage | None:
+    """None when there is no such feed. Raises django.db.Error when the database is away."""
+    snapshot = next((one for one in feeds_snapshot() if one.name == name), None)
+    spec = feed_named(name)
+    if snapshot is None or spec is None:
+        return None
+    known = before_text.isascii() and before_text.isdigit() and 0 < int(before_text[:19]) < 2**62
+    before = int(before_text[:19]) if known else None
+    found = FeedRun.objects.filter(feed=name)
+    runs = list((found.filter(pk__lt=before) if before else found).order_by("-id")[: RUNS + 1])
+    return FeedPage(
+        computed_at=timezone.now(),
+        witness=witness(),
+        row=feed_row(snapshot, spec, runs[:RUNS]),
+        before=before,
+        older=runs[RUNS - 1].pk if len(runs) > RUNS else None,
+        chart=one_feed(name, spec.title),
+        problems=("before: this is no run of this feed. The latest runs are shown.",) if before_text and not known else (),
     )
 
 
@@ -158,7 +230,8 @@ def scheduler_now() -> Scheduler | None:
 
 def _run(run: FeedRun) -> Run:
     took = run.finished_at - run.started_at if run.finished_at and run.started_at and run.finished_at >= run.started_at else None
-    return Run(run.started_at, took, run.state, run.fetched, run.added, run.changed, run.retired, run.reason)
+    skips = tuple(sorted(((str(reason), int(times)) for reason, times in run.skips.items()), key=lambda one: -one[1]))
+    return Run(run.started_at, took, run.state, run.fetched, run.added, run.changed, run.retired, run.skipped, skips, run.reason, run.source)
 
 
 def _without_database(spec: FeedSpec, refused: dict[str, Any] | None) -> FeedSnapshot:

@@ -41,6 +41,7 @@ def blocked_attempts() -> str:
 NAVIGATION: tuple[NavEntry, ...] = (
     NavEntry("Deployment & AI", "console:deployment"),
     NavEntry("Threat-intel feeds", "console:feeds", note=refused_feeds),
+    NavEntry("Indicators", "console:indicators"),
     NavEntry("Blocked egress", "console:egress", note=blocked_attempts),
     NavEntry("Admin", "admin:index", staff=True),
 )

@@ -5,7 +5,7 @@ from django.urls import path
 from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
-from console import views
+from console import feed_views, indicator_views, views
 
 app_name = "console"
 urlpatterns = [
@@ -19,7 +19,13 @@ urlpatterns = [
     path("settings/feeds/", views.feeds, name="feeds"),
     path("settings/feeds/feeds.json", views.feeds_json, name="feeds_json"),
     path("settings/feeds/feeds.md", views.feeds_md, name="feeds_md"),
-    path("settings/feeds/<str:name>/poll/", views.poll, name="poll"),
+    path("settings/feeds/import/", feed_views.import_file, name="import"),
+    path("settings/feeds/<str:name>/", feed_views.feed, name="feed"),
+    path("settings/feeds/<str:name>/poll/", feed_views.poll, name="poll"),
+    path("settings/indicators/", indicator_views.indicators, name="indicators"),
+    path("settings/indicators/many/", indicator_views.many, name="many"),
+    path("settings/indicators/<uuid:key>/", indicator_views.indicator, name="indicator"),
+    path("settings/indicators/<uuid:key>/indicator.md", indicator_views.indicator_md, name="indicator_md"),
     path("settings/egress/", views.egress, name="egress"),
     path("settings/egress/egress.json", views.egress_json, name="egress_json"),
     path("settings/egress/egress.md", views.egress_md, name="egress_md"),

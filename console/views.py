@@ -1,31 +1,27 @@
-"""The pages. Each renders what its builder computed; the only forms that change anything poll a feed and forget a process."""
+"""The pages of deployment, feeds and egress. Each renders what its builder computed; the one form that changes anything forgets a process."""
 
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.views import LoginView, LogoutView
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.decorators import method_decorator
-from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
-from rest_framework.exceptions import APIException
 
 from console.access import ReaderRequest, for_readers, for_writers, needs_database
 from console.database import ask_database
 from console.deployment import DeploymentPage, deployment_page
+from console.downloads import MARKDOWN, download
 from console.egress import EgressPage, egress_page
 from console.egress_filter import Asked
+from console.feed_import import ImportForm
 from console.feeds import FeedsPage, Filter, feeds_page
 from console.fleet import forget_process
 from console.host_check import LADDER, try_host
-from threatintel.api import request_poll
-from threatintel.registry import feed_named
 from threatintel.snapshot import Verdict
-
-MARKDOWN = "text/markdown; charset=utf-8"
 
 
 @require_safe
@@ -102,7 +98,8 @@ def egress_md(request: ReaderRequest) -> HttpResponse:
 def feeds(request: ReaderRequest) -> HttpResponse:
     """Threat-intel feeds. `?state=` and `?q=` filter; 503 while the database is away."""
     page = feeds_page(Filter.read(request.GET.get("state", ""), request.GET.get("q", "")))
-    context = {"page": page, "markdown": feeds_markdown(request, page), "states": [(state, page.counts[state]) for state in Verdict]}
+    states = [(state, page.counts[state]) for state in Verdict]
+    context = {"page": page, "markdown": feeds_markdown(request, page), "states": states, "form": ImportForm()}
     return render(request, "console/feeds.html", context, status=503 if page.database_away else 200)
 
 
@@ -118,32 +115,6 @@ def feeds_json(request: ReaderRequest) -> HttpResponse:
 def feeds_md(request: ReaderRequest) -> HttpResponse:
     page = feeds_page(Filter())
     return HttpResponse(feeds_markdown(request, page), content_type=MARKDOWN, status=503 if page.database_away else 200)
-
-
-def poll(request: HttpRequest, name: str) -> HttpResponseBase:
-    """Poll a feed now. A GET, as after a login that came in between, goes to the page."""
-    return poll_now(request, name) if request.method == "POST" else redirect("console:feeds")
-
-
-@for_writers
-def poll_now(request: ReaderRequest, name: str) -> HttpResponse:
-    feed = feed_named(name)
-    if feed is None:
-        raise Http404(f"There is no feed named {name[:60]!r}.")
-    try:
-        asked = request_poll(name)
-    except APIException as error:
-        messages.error(request, f"{feed.title} was not polled: {error.detail}")
-    else:
-        if asked.sent:
-            messages.success(
-                request, f"Poll of {feed.title} asked for (run {asked.run.pk}). Its result is in the runs of this feed; reload to see it."
-            )
-        else:
-            text = f"The poll of {feed.title} is queued, but the broker did not answer. The scheduler sends it again; see the runs of this feed."
-            messages.warning(request, text)
-    kept = {key: request.POST[key] for key in ("state", "q") if request.POST.get(key)}
-    return redirect(f"{reverse('console:feeds')}?{urlencode(kept)}" if kept else reverse("console:feeds"))
 
 
 @method_decorator(needs_database, name="dispatch")
@@ -178,8 +149,3 @@ def egress_address(request: HttpRequest, page: EgressPage) -> str:
 
 def feeds_markdown(request: HttpRequest, page: FeedsPage) -> str:
     return render_to_string("console/feeds.md", {"page": page, "address": request.build_absolute_uri(reverse("console:feeds"))})
-
-
-def download(response: HttpResponse, name: str) -> HttpResponse:
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response

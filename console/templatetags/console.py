@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from console import advice
+from console import advice, shown
 from threatintel.snapshot import Verdict
 
 register = template.Library()
@@ -102,6 +102,18 @@ def thousands(number: int) -> str:
 def host_port(event: Mapping[str, Any]) -> str:
     """The target of an event of the trail."""
     return advice.host_port(event["host"], event["port"])
+
+
+@register.filter
+def unlinked(text: object) -> str:
+    """Text of a source, so that nothing makes a link of it and every character shows."""
+    return shown.unlinked(text)
+
+
+@register.filter
+def visible(text: object) -> str:
+    """Text of a source as it is, but that every character shows."""
+    return shown.visible(str(text))
 
 
 @register.filter

@@ -13,9 +13,16 @@ from playwright.sync_api import Page, expect
 
 from airgap.models import ProcessBeat
 from tests.airgap.trail import drained, event
+from tests.console.intel import HOSTILE, SEEN, address_of, record, stored
+from threatintel.models import FeedDay, IndicatorSource
 
 pytestmark = pytest.mark.browser
 AXE = (Path(axe_package.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+KEV = (
+    b'{"catalogVersion": "2026.11.20", "dateReleased": "2026-11-20T14:00:00Z", "count": 1, "vulnerabilities": [{"cveID": "CVE-2024-12345", '
+    b'"vendorProject": "V", "product": "P", "vulnerabilityName": "N", "dateAdded": "2026-11-20", "shortDescription": "D", "requiredAction": "A", '
+    b'"dueDate": "2026-12-11", "knownRansomwareCampaignUse": "Unknown", "notes": ""}]}'
+)
 Visit = Callable[..., Page]
 State = Callable[[], Page]
 
@@ -169,6 +176,76 @@ def states(
         expect(page.get_by_text("Poll of CISA KEV asked for")).to_be_visible()
         return page
 
+    def feed() -> Page:
+        for day in range(9):
+            FeedDay.objects.create(feed="kev", day=timezone.now().date() - timedelta(days=2 * day), added=9 * day, changed=1, live=1400 - 40 * day)
+        indicators("kev", 12)
+        ran("kev", "failed", minutes_ago=90, reason="kev-mirror.internal: HTTP 500.", skipped=3, skips={"no CVE id": 2, "a word" * 30: 1})
+        for number in range(40):
+            ran("kev", "ok", minutes_ago=44 - number, fetched=12, added=12)
+        return opened(visit("/settings/feeds/kev/", role="operator"))
+
+    def pushing() -> Page:
+        environment(AISOC_AIRGAPPED="1", MISP_URL="https://misp.internal", MISP_API_KEY="planted-9999", MISP_PUSH_AUTO="true")
+        return opened(visit("/settings/feeds/", role="operator"))
+
+    def intel() -> None:
+        long = "https://a-rather-long-name.of-a-hostile-host.example.com/" + "gate/" * 40
+        say = {
+            "labels": ("apt1", "a-rather-long-label-" * 4, *HOSTILE),
+            "description": "Line one.\n" * 3,
+            "references": (long, *HOSTILE),
+            "raw": '{"a": [1]}',
+        }
+        stored(record(**say), record("url", long, "indicator--2"), record("file-hash:sha512", "ab" * 64, "indicator--3", last_seen=SEEN))
+        stored(record(**say | {"labels": ("c2",)}, confidence=10, modified=timezone.now()), record("ipv4-addr", "198.51.100.0/24", "indicator--4"))
+        stored(*(record(value=f"h{number}.example", external_id=f"indicator--9{number}") for number in range(60)), feed="misp")
+
+    def list_of_indicators() -> Page:
+        intel()
+        return visit("/settings/indicators/", role="operator")
+
+    def indicators_filtered() -> Page:
+        intel()
+        return visit("/settings/indicators/?type=url&label=" + "x" * 300)
+
+    def indicator() -> Page:
+        intel()
+        raw = IndicatorSource.objects.get(external_id="indicator--1").pk.hex
+        return visit(f"{address_of()}?raw={raw}")
+
+    def many() -> Page:
+        intel()
+        page = visit("/settings/indicators/many/")
+        page.get_by_label("Values, a line each").fill("evil[.]example\n198.51.100.7\nnothing.example\n" + "no observable " * 12)
+        page.get_by_role("button", name="Look up").click()
+        expect(page.get_by_role("heading", name="Answer")).to_be_visible()
+        return opened(page)
+
+    def many_of_nothing() -> Page:
+        page = visit("/settings/indicators/many/", expected=True)
+        page.get_by_label("Values, a line each").fill("  \n ")
+        page.get_by_role("button", name="Look up").click()
+        expect(page.get_by_role("alert")).to_be_visible()
+        return page
+
+    def sent(page: Page, *, kind: str, digest: str = "") -> Page:
+        page.get_by_label("Kind").select_option(kind)
+        page.get_by_label("File, plain or gzip").set_input_files({"name": "carried.json", "mimeType": "application/json", "buffer": KEV})
+        page.get_by_label("SHA-256 of the file").fill(digest)
+        page.get_by_role("button", name="Preview").click()
+        return page
+
+    def previewed() -> Page:
+        page = sent(visit("/settings/feeds/", role="operator"), kind="kev")
+        expect(page.get_by_role("heading", name="What it would change")).to_be_visible()
+        return page
+
+    def import_refused() -> Page:
+        page = sent(visit("/settings/feeds/import/", role="operator", expected=True), kind="kev", digest="12")
+        expect(page.get_by_role("alert")).to_be_visible()
+        return page
+
     def wrong_password() -> Page:
         page = visit("/login/", role="anonymous")
         page.get_by_label("Username").fill("alice")
@@ -210,6 +287,18 @@ def states(
         "feeds UNKNOWN": feeds_away,
         "feeds filtered to nothing": lambda: visit("/settings/feeds/?q=nothing&state=OK"),
         "feeds polled": polled,
+        "one feed": feed,
+        "one feed REFUSED": lambda: opened(visit("/settings/feeds/otx/")),
+        "push to MISP": pushing,
+        "a file previewed": previewed,
+        "a file refused": import_refused,
+        "indicators": list_of_indicators,
+        "no indicators": lambda: visit("/settings/indicators/"),
+        "indicators filtered by rubbish": indicators_filtered,
+        "a value that nobody knows": lambda: visit("/settings/indicators/?q=hxxp://nothing[.]example/"),
+        "one indicator": indicator,
+        "many values": many,
+        "many values of nothing": many_of_nothing,
         "login": lambda: visit("/login/", role="anonymous"),
         "login with a wrong password": wrong_password,
         "no role": lambda: visit("/settings/deployment/", role="nobody", expected=True),
@@ -257,6 +346,8 @@ VERDICTS = {
     "feeds FAILING": "FAILING",
     "feeds REFUSED and OFF": "REFUSED",
     "feeds UNKNOWN": "UNKNOWN",
+    "one feed": "OK",
+    "one feed REFUSED": "REFUSED",
 }
 NAMES = [
     *VERDICTS,
@@ -264,6 +355,16 @@ NAMES = [
     "a host allowed",
     "feeds filtered to nothing",
     "feeds polled",
+    "push to MISP",
+    "a file previewed",
+    "a file refused",
+    "indicators",
+    "no indicators",
+    "indicators filtered by rubbish",
+    "a value that nobody knows",
+    "one indicator",
+    "many values",
+    "many values of nothing",
     "login",
     "login with a wrong password",
     "no role",

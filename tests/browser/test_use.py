@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from tests.airgap.trail import drained, event
+from tests.console.test_feed_pages import bundle
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("sealed", "healthy")]
 Visit = Callable[..., Page]
-PAGES = ["/settings/deployment/?host=api.openai.com", "/settings/feeds/", "/settings/egress/"]
-FOCUSABLE = "a[href], button, input:not([type=hidden]), select, summary, [tabindex='0']"
+PAGES = ["/settings/deployment/?host=api.openai.com", "/settings/feeds/", "/settings/egress/", "/settings/indicators/", "/settings/feeds/kev/"]
+FOCUSABLE = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']"
 
 
 @pytest.fixture
@@ -133,6 +135,37 @@ def test_an_operator_forgets_a_silent_process_by_keyboard_and_without_javascript
     expect(page.get_by_text("worker-8:31 is forgotten: it is off the list.")).to_be_visible()
     expect(page.get_by_role("rowheader", name="worker-8:31")).to_have_count(0)
     expect(visit("/settings/deployment/", role="auditor").get_by_role("button", name="Forget")).to_have_count(0)
+
+
+def test_without_javascript_a_file_is_previewed_then_imported_and_its_indicator_found(visit: Visit) -> None:
+    page = visit("/settings/feeds/", role="operator", java_script_enabled=False)
+    file = {"name": "bundle.json", "mimeType": "application/json", "buffer": bundle("a", "b")}
+    page.get_by_label("Kind").select_option("stix")
+    page.get_by_label("File, plain or gzip").set_input_files(file)
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_text("Nothing was changed. To import, choose the same file again")).to_be_visible()
+    expect(page.get_by_label("SHA-256 of the file")).to_have_value(sha256(file["buffer"]).hexdigest())
+    page.get_by_label("File, plain or gzip").set_input_files(file)
+    page.get_by_role("button", name="Import").click()
+    expect(page.get_by_text("bundle.json is imported: 2 records read, 2 new")).to_be_visible()
+    page.get_by_role("link", name="Its indicators").click()
+    page.get_by_label("Value").fill("b[.]example")
+    page.get_by_role("button", name="Find").click()
+    page.get_by_role("link", name="Details of b[.]example").click()
+    expect(page.get_by_role("heading", name="b[.]example")).to_be_visible()
+    page.get_by_role("link", name="Show the object as it came").click()
+    expect(page.get_by_text("[domain-name:value = 'b.example']")).to_be_visible()
+
+
+def test_a_file_that_is_chosen_is_not_lost_to_a_refresh(visit: Visit) -> None:
+    page = visit("/settings/feeds/", role="operator", locale="en-GB")
+    page.clock.install()
+    page.reload()
+    page.get_by_label("Refresh every 30 s").check()
+    page.get_by_label("File, plain or gzip").set_input_files({"name": "a.json", "mimeType": "application/json", "buffer": b"{}"})
+    page.evaluate("document.activeElement.blur(); window.first = true")
+    page.clock.run_for(65_000)
+    assert page.evaluate("window.first") is True
 
 
 # ── Copy ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

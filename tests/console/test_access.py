@@ -16,7 +16,7 @@ PAGES = [
     reverse(f"console:{page}{form}")
     for page in ("deployment", "feeds", "egress")
     for form in ("", "_json", "_md")
-]  # fmt: skip
+] + [reverse("console:indicators"), reverse("console:many"), reverse("console:feed", args=("kev",))]  # fmt: skip
 Text = Callable[[Any], str]
 pytestmark = pytest.mark.django_db
 

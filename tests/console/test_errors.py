@@ -163,7 +163,7 @@ def test_a_reader_already_known_sees_the_feeds_as_far_as_settings_say(
     page = text(response)
     assert response.status_code == 503
     assert "UNKNOWN The state of the feeds could not be computed." in page
-    assert "UNKNOWN The state of this feed is kept in the database, which is away. not known not known 24 h not known" in page
+    assert "UNKNOWN The state of this feed is kept in the database, which is away. not known not known not known –every 24 h not known" in page
     assert "REFUSED otx.alienvault.com is a public name and not on AISOC_AIRGAP_ALLOWLIST." in page
     assert operator.get("/settings/feeds/feeds.md").status_code == 503
     download = operator.get("/settings/feeds/feeds.json")

@@ -38,7 +38,7 @@ def states(page: Any) -> list[str]:
 # ── States ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 def test_a_refused_feed_is_listed_calmly_with_reason_rule_and_text_to_file(auditor: Client, text: Text) -> None:
     page = auditor.get(URL)
-    assert "REFUSED otx.alienvault.com is a public name and not on AISOC_AIRGAP_ALLOWLIST. never never registered 30 min 0" in text(page)
+    assert "REFUSED otx.alienvault.com is a public name and not on AISOC_AIRGAP_ALLOWLIST. never never registered – – 0" in text(page)
     assert "never: it is not registered with the scheduler" in text(page)
     assert "- Rule: public" in row(page, "otx")
     assert "Copy refusal as Markdown" in row(page, "otx")
@@ -46,7 +46,7 @@ def test_a_refused_feed_is_listed_calmly_with_reason_rule_and_text_to_file(audit
 
 def test_a_feed_that_never_ran_is_unknown(auditor: Client, text: Text) -> None:
     page = text(auditor.get(URL))
-    assert "UNKNOWN Never polled yet; the first poll comes within 30 seconds of the scheduler's start. never never 24 h 0" in page
+    assert "UNKNOWN Never polled yet; the first poll comes within 30 seconds of the scheduler's start. never never – –every 24 h 0" in page
 
 
 def test_a_feed_with_a_fresh_success_is_ok_with_counts(auditor: Client, ran: Ran, indicators: Callable[[str, int], None], text: Text) -> None:
@@ -54,7 +54,7 @@ def test_a_feed_with_a_fresh_success_is_ok_with_counts(auditor: Client, ran: Ran
     ran("kev", "ok", minutes_ago=4, fetched=1404, added=3)
     page = text(auditor.get(URL))
     assert "OK 1 registered · 1 refused at registration · 3 off." in page
-    assert "24 h 1,404+3 new in the last successful poll" in page
+    assert "every 24 h 1,404+3 new in the last successful poll" in page
 
 
 def test_a_failed_poll_over_fresh_data_needs_attention(auditor: Client, ran: Ran, text: Text) -> None:

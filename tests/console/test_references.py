@@ -11,6 +11,8 @@ from django.test import Client
 from django.utils import timezone
 
 from tests.airgap.trail import drained, event
+from tests.console.intel import address_of, record, stored
+from threatintel.models import FeedDay
 
 STATIC = Path(__file__).resolve().parents[2] / "console" / "static" / "console"
 PAGES = [
@@ -19,6 +21,13 @@ PAGES = [
     "/settings/feeds/?q=nothing",
     "/settings/egress/",
     "/settings/egress/?span=7d&host=none.example&rule='%3Cb&span=x",
+    "/settings/feeds/otx/",
+    "/settings/feeds/kev/?before=x",
+    "/settings/feeds/import/?kind=stix",
+    "/settings/indicators/",
+    "/settings/indicators/?q=nothing.example&type=x",
+    "/settings/indicators/many/",
+    f"{address_of()}?before=x",
     "/admin/",
 ]
 REFERENCES = {"src", "href", "action", "formaction", "poster", "srcset", "data", "background", "cite", "ping", "xlink:href", "manifest"}
@@ -50,9 +59,21 @@ def pages(reader: Callable[..., Client], sealed: None, heard: Callable[..., obje
     heard("gone-1:3", seconds_ago=600)
     minute = timezone.now().replace(second=0, microsecond=0)
     drained(event(minute=minute), event(minute=minute, host="134744072", rule="malformed", purpose="feed.otx"))
+    hostile_url = "https://evil.example/report"
+    stored(*(record(external_id=f"indicator--{number}", url=hostile_url, references=(hostile_url,), raw="{}") for number in range(3)))
+    FeedDay.objects.create(feed="kev", day=timezone.now().date(), added=3)
     staff = reader("operator", staff=True)
     signed_in = [(path, staff.get(path).content) for path in PAGES]
-    return [*signed_in, ("/login/", Client().get("/login/").content), ("/nowhere/", Client().get("/nowhere/").content)]
+    many, imported = "/settings/indicators/many/", "/settings/feeds/import/"
+    asked = staff.post(many, {"values": "evil.example\nhttps://evil.example/\nno observable"}).content
+    wrong = staff.post(imported, {"kind": "x", "sha256": "y"}).content
+    return [
+        *signed_in,
+        (f"POST {many}", asked),
+        (f"POST {imported}", wrong),
+        ("/login/", Client().get("/login/").content),
+        ("/nowhere/", Client().get("/nowhere/").content),
+    ]
 
 
 def test_no_page_refers_to_another_host(pages: list[tuple[str, bytes]]) -> None:

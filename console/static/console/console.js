@@ -86,7 +86,7 @@
     (recall(sessionStorage, opened) || "").split(" ").filter(Boolean).forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
     remember(sessionStorage, opened, "");
     const refreshing = () => recall(sessionStorage, "refresh") === "on";
-    const busy = () => document.hidden || document.activeElement?.matches("input:not([type=checkbox]), select");
+    const busy = () => document.hidden || document.querySelector("[type=file]")?.value || document.activeElement?.matches("input:not([type=checkbox]), select");
     each("[data-refresh]", (box) => {
       box.checked = refreshing();
       box.addEventListener("change", () => remember(sessionStorage, "refresh", box.checked ? "on" : "off"));
