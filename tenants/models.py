@@ -1,6 +1,6 @@
 """Tenants, memberships (user, role, tenant), API tokens bound to a role and a tenant, and what every row of a tenant has in common."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.core.validators import RegexValidator
@@ -9,7 +9,7 @@ from django.db.models import Q
 from knox.models import AbstractAuthToken
 
 from tenants import slugs
-from tenants.owned import TenantManager
+from tenants.owned import TenantForgotten, TenantManager
 from tenants.roles import DEPLOYMENT_ROLES, TENANT_ROLES, Role
 
 # Operators and auditors have no tenant, the others exactly one. A role of another version is no role here.
@@ -83,7 +83,20 @@ class TenantOwned(models.Model):
 
     objects: ClassVar[TenantManager[Any]] = TenantManager()
     across_tenants: ClassVar[models.Manager[Any]] = models.Manager()
+    _stored_for: int | None = None  # the tenant that the row was read with
 
     class Meta:
         abstract = True
         default_manager_name = "across_tenants"
+
+    def save(self, *args: Any, **options: Any) -> None:
+        """Raises TenantForgotten for a row that was another tenant's when it was read."""
+        if self._stored_for not in (None, self.tenant_id):
+            raise TenantForgotten(f"A stored {type(self).__name__} was about to be given to another tenant.")
+        super().save(*args, **options)
+
+    @classmethod
+    def from_db(cls, *args: Any) -> Self:
+        row = super().from_db(*args)
+        row._stored_for = row.__dict__.get("tenant_id")  # not there when the field was deferred
+        return row
