@@ -1,5 +1,6 @@
 """Tenants, memberships (user, role, tenant), API tokens bound to a role and a tenant, and what every row of a tenant has in common."""
 
+from collections.abc import Collection
 from typing import Any, ClassVar, Self
 
 from django.conf import settings
@@ -91,12 +92,12 @@ class TenantOwned(models.Model):
 
     def save(self, *args: Any, **options: Any) -> None:
         """Raises TenantForgotten for a row that was another tenant's when it was read."""
-        if self._stored_for not in (None, self.tenant_id):
+        if self._stored_for not in (None, self.__dict__.get("tenant_id")):
             raise TenantForgotten(f"A stored {type(self).__name__} was about to be given to another tenant.")
         super().save(*args, **options)
 
     @classmethod
-    def from_db(cls, *args: Any) -> Self:
-        row = super().from_db(*args)
+    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any], **options: Any) -> Self:
+        row = super().from_db(db, field_names, values, **options)
         row._stored_for = row.__dict__.get("tenant_id")  # not there when the field was deferred
         return row

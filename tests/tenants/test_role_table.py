@@ -156,7 +156,7 @@ def is_api(route: str) -> bool:
 
 
 def test_the_table_of_the_docs_is_this_one() -> None:
-    assert set(documented()) <= set(DOCS.read_text().splitlines()), "\n".join(documented())
+    assert [line for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith("| `")] == documented()
 
 
 def documented() -> list[str]:
