@@ -3,6 +3,7 @@
 FeedError       the file is not what it is said to be; str() is the reason
 """
 
+import errno
 import gzip
 import hashlib
 import os
@@ -71,20 +72,33 @@ class Carried:
         except (OSError, EOFError, zlib.error) as error:
             raise FeedError(f"The file cannot be read to its end ({type(error).__name__}).") from None
 
+    def whole(self) -> bytes:
+        """The content as it is, of a small file."""
+        self.file.seek(0)
+        return self.file.read(self.size)
+
 
 @contextmanager
-def carried(path: Path, progress: Progress = lambda _: None) -> Iterator[Carried]:
-    """Open a file and digest it. Raises FeedError for what is no plain file."""
+def carried(path: Path, progress: Progress = lambda _: None, *, within: int | None = None, most: int | None = None) -> Iterator[Carried]:
+    """Open a file and digest it. Raises FeedError for what is no plain file, or has more than `most` bytes.
+
+    within: the open folder that the path is a name in; a symbolic link is then no file.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_NOFOLLOW if within is not None else 0), dir_fd=within)
     except OSError as error:
-        raise FeedError(f"{path.name}: {error.strerror}.") from None
+        problem = "it is a link, not a file" if error.errno == errno.ELOOP else error.strerror
+        raise FeedError(f"{path.name}: {problem}.") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise FeedError(f"{path.name} is no file.")
     with os.fdopen(descriptor, "rb") as file:
         digest = hashlib.sha256()
+        read = 0
         while chunk := file.read(_CHUNK):
+            read += len(chunk)
+            if most is not None and read > most:
+                raise FeedError(f"{path.name} has more than {most} bytes.")
             digest.update(chunk)
             progress(len(chunk))
         yield Carried(path.name, file, os.fstat(descriptor).st_size, digest.hexdigest())
@@ -155,7 +169,9 @@ def _checked(spec: FeedSpec, pages: Iterator[Page], *, force: bool) -> Iterator[
     for page in pages:
         held = FeedCursor.objects.filter(feed=spec.name).values_list("data_date", flat=True).first() if spec.whole and not force else None
         if held is not None and page.data_date is not None and page.data_date < held:
-            raise FeedError(f"The file is of {page.data_date:%Y-%m-%d}, older than what is held ({held:%Y-%m-%d}); --force imports it all the same.")
+            raise FeedError(
+                f"The file is of {page.data_date:%Y-%m-%d}, older than what is held ({held:%Y-%m-%d}); --force (of a bundle, --allow-older) imports it all the same."
+            )
         yield page
 
 
