@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC
+from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_interface
 from itertools import chain
@@ -17,21 +17,9 @@ from threatintel.queries import IndicatorView, SourceView, view
 
 Pair = tuple[str, str]  # type, canonical value
 _NETWORKS = ("ipv4-addr", "ipv6-addr")
-_COLUMNS = (
-    "indicator_id",
-    "feed",
-    "external_id",
-    "confidence",
-    "tlp",
-    "labels",
-    "url",
-    "first_seen",
-    "last_seen",
-    "valid_until",
-    "revoked",
-    "context",
-)
-_CHUNK = 900  # parameters of one statement on SQLite
+_SAID = "feed", "external_id", "confidence", "tlp", "labels", "url"
+_TIMES = "first_seen", "last_seen", "valid_until"
+_FLAGS = "revoked", "context"
 
 
 def lookup(pairs: Iterable[Pair]) -> dict[Pair, list[IndicatorView]]:
@@ -84,33 +72,37 @@ def _containing(pair: Pair, prefixes: dict[str, list[int]]) -> Iterator[Pair]:
 
 
 def _sources(keys: Sequence[str]) -> dict[str, list[SourceView]]:
-    table, columns = connection.ops.quote_name(IndicatorSource._meta.db_table), ", ".join(f's."{name}"' for name in _COLUMNS)
+    """By key of the indicator, as hexadecimal digits."""
+    table = connection.ops.quote_name(IndicatorSource._meta.db_table)
+    if connection.vendor == "postgresql":
+        columns = ", ".join(("encode(uuid_send(s.indicator_id), 'hex')", *(f's."{name}"' for name in (*_SAID, *_TIMES, *_FLAGS))))
+        among, asked, said = "= ANY(%s)", [list(keys)], _said
+    else:
+        # As expressions: the driver's converters would be called for each value, and take longer than all the rest.
+        times, flags = (f"s.\"{name}\" || '+00:00'" for name in _TIMES), (f's."{name}" + 0' for name in _FLAGS)
+        columns = ", ".join(("s.indicator_id", *(f's."{name}"' for name in _SAID), *times, *flags))
+        among, asked, said = "IN (SELECT value FROM json_each(%s))", [json.dumps(keys)], _said_in_text
     found: dict[str, list[SourceView]] = {}
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(f"SELECT {columns} FROM {table} s WHERE s.indicator_id = ANY(%s)", [list(keys)])  # noqa: S608 - names of the model's columns
-            for row in cursor.fetchall():
-                found.setdefault(row[0].hex, []).append(_said(row))
-            return found
-        for start in range(0, len(keys), _CHUNK):
-            chunk = keys[start : start + _CHUNK]
-            places = ", ".join(["%s"] * len(chunk))
-            cursor.execute(f"SELECT {columns} FROM {table} s WHERE s.indicator_id IN ({places})", chunk)  # noqa: S608 - as above
-            for row in cursor.fetchall():
-                found.setdefault(row[0], []).append(_said(row))
+        cursor.execute(f"SELECT {columns} FROM {table} s WHERE s.indicator_id {among}", asked)  # noqa: S608 - names of the model's columns
+        for row in cursor.fetchall():
+            found.setdefault(row[0], []).append(said(row))
     return found
 
 
 def _said(row: Sequence[Any]) -> SourceView:
-    """From the columns, in their order. SQLite keeps naive UTC, and numbers for booleans."""
+    _, feed, external_id, confidence, tlp, labels, *rest = row
+    return SourceView(feed, external_id, confidence, tlp, _labels(labels), *rest)
+
+
+def _said_in_text(row: Sequence[Any]) -> SourceView:
+    """As SQLite keeps it: times as text, numbers for booleans."""
     _, feed, external_id, confidence, tlp, labels, url, first_seen, last_seen, valid_until, revoked, context = row
-    if first_seen is not None and first_seen.tzinfo is None:
-        first_seen = first_seen.replace(tzinfo=UTC)
-    if last_seen is not None and last_seen.tzinfo is None:
-        last_seen = last_seen.replace(tzinfo=UTC)
-    if valid_until is not None and valid_until.tzinfo is None:
-        valid_until = valid_until.replace(tzinfo=UTC)
-    return SourceView(feed, external_id, confidence, tlp, _labels(labels), url, first_seen, last_seen, valid_until, bool(revoked), bool(context))
+    times = first_seen and _moment(first_seen), last_seen and _moment(last_seen), valid_until and _moment(valid_until)
+    return SourceView(feed, external_id, confidence, tlp, _labels(labels), url, *times, bool(revoked), bool(context))
+
+
+_moment = lru_cache(4096)(datetime.fromisoformat)
 
 
 @lru_cache(4096)
