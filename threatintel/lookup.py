@@ -74,6 +74,7 @@ def _containing(pair: Pair, prefixes: dict[str, list[int]]) -> Iterator[Pair]:
 def _sources(keys: Sequence[str]) -> dict[str, list[SourceView]]:
     """By key of the indicator, as hexadecimal digits."""
     table = connection.ops.quote_name(IndicatorSource._meta.db_table)
+    asked: list[Any]
     if connection.vendor == "postgresql":
         columns = ", ".join(("encode(uuid_send(s.indicator_id), 'hex')", *(f's."{name}"' for name in (*_SAID, *_TIMES, *_FLAGS))))
         among, asked, said = "= ANY(%s)", [list(keys)], _said
