@@ -104,7 +104,7 @@ def _problem(manifest: Manifest) -> str:
         named = _FILE.fullmatch(one.file)
         if named is None or named[1] != one.kind:
             return "a file has a name that no bundle gives"
-        if not _SHA256.fullmatch(one.sha256) or one.size < 0 or one.records < 0 or len(one.feed) > 120:
+        if not _SHA256.fullmatch(one.sha256) or one.size < 0 or one.records < 0 or len(one.feed) > 120 or not one.feed.isprintable():
             return "an entry has a value that no bundle gives"
     return ""
 

@@ -155,6 +155,16 @@ def _feed_file(spec: FeedSpec, path: Path, tell: Callable[[int], None]) -> Bundl
     )
 
 
+def _json(value: Any) -> str:
+    """As short as it can be said; what is no UTF-8 (half of a character) as the escape that it came as. Raises ValueError."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text
+
+
 class _Writer:
     """Writes elements as they come, in the memory of one, and digests what it writes."""
 
@@ -168,7 +178,7 @@ class _Writer:
         rows = len(element["vulnerabilities"]) if self._form.kind == "kev" else 1
         self._write("," if self.records else "")
         try:
-            self._write(json.dumps(self._form.element(element), separators=(",", ":"), allow_nan=False))
+            self._write(_json(self._form.element(element)))
         except ValueError:
             raise FeedError("It gives a number that JSON has no word for.") from None
         self.records += rows
@@ -178,7 +188,7 @@ class _Writer:
         self._write(self._tail)
 
     def _write(self, text: str) -> None:
-        content = text.encode("ascii")
+        content = text.encode()
         self.size += len(content)
         if self.size > MAX_FILE:
             raise FeedError(f"It gives more than {MAX_FILE // 2**30} GiB.")

@@ -19,9 +19,11 @@ from threatintel.canonical import NotCanonical, typed
 
 MAX_PATTERN: Final = 20_000  # characters; the parser's time grows with them
 MAX_COMPARISONS: Final = 500
+MAX_VALUES: Final = 2000  # of sets
 MAX_DEPTH: Final = 40  # parentheses and brackets
 _PLAIN = re.compile(r"\[\s*([a-z0-9-]+):([A-Za-z0-9_.'-]+)\s*=\s*'((?:[^'\\]|\\['\\])*)'\s*\]")
 _LITERAL = re.compile(r"'((?:[^'\\]|\\['\\])*)'")
+_COMPARES = re.compile(r"[=<>]|\b(?:IN|LIKE|MATCHES|ISSUBSET|ISSUPERSET|EXISTS)\b")
 _HASHES = {
     "md5": "md5",
     "sha-1": "sha1",
@@ -104,6 +106,9 @@ def _parsed(text: str) -> "_Listener":
         raise NotAPattern(f"The pattern has more than {MAX_PATTERN} characters.")
     if _depth(text) > MAX_DEPTH:
         raise NotAPattern(f"The pattern is nested more than {MAX_DEPTH} deep.")
+    bare = _LITERAL.sub("", text)  # the parser takes seconds for what is then refused
+    if len(_COMPARES.findall(bare)) > 2 * MAX_COMPARISONS or bare.count(",") > MAX_VALUES:  # `<=` is two of them
+        raise NotAPattern(f"The pattern has more than {MAX_COMPARISONS} comparisons, or {MAX_VALUES} values.")
     listener = _Listener()
     try:
         ParsedPattern(text).walk(listener)
