@@ -19,7 +19,7 @@ from threatintel.stix_pattern import MAX_PATTERN, NotAPattern, read_pattern
 MAX_BYTES: Final = 2 * 1024 * 1024  # of a posted body
 MAX_OBJECTS: Final = 1000  # of a posted bundle; larger ones are imported as files
 MAX_DEPTH: Final = 32
-MAX_PATTERNS: Final = 500_000  # characters of all patterns of a posted bundle: reading them takes time
+MAX_PATTERNS: Final = 300_000  # characters of all patterns of a posted bundle: reading them takes time
 MAX_NAME: Final = 1000  # characters
 MAX_TEXT: Final = 50_000
 MAX_LIST: Final = 200  # labels, markings, references

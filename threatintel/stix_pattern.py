@@ -9,6 +9,7 @@ regular expression reads a thousand times as fast; a test holds both to the same
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from stix2patterns.exceptions import ParseException
@@ -97,6 +98,11 @@ def read_pattern(text: str) -> Pattern:
         except NotCanonical:
             pass  # said below
         return _taken_apart([_Comparison(path, "=", (value,))], joined=False)
+    return _compound(text)
+
+
+@lru_cache(512)  # what is checked is then stored, and pushed: the parser takes milliseconds for each comparison
+def _compound(text: str) -> Pattern:
     listener = _parsed(text)
     return _taken_apart(listener.comparisons, joined=listener.joined)
 
