@@ -117,6 +117,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
+@pytest.mark.django_db  # whose clock it is
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_bundle_that_was_tampered_with_is_refused_unread(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_bundle(tmp_path / "bundle")
@@ -127,11 +128,13 @@ def test_a_bundle_that_was_tampered_with_is_refused_unread(name: str, tmp_path: 
         pass
 
 
+@pytest.mark.django_db
 def test_an_untouched_bundle_is_verified(tmp_path: Path) -> None:
     with verified(write_bundle(tmp_path / "bundle"), SIGNER.public) as bundle:
         assert (list(bundle.files), bundle.fingerprint, bundle.manifest.created) == ([NAME], SIGNER.fingerprint, MADE)
 
 
+@pytest.mark.django_db
 def test_another_key_verifies_nothing(tmp_path: Path) -> None:
     with pytest.raises(FeedError, match="not signed by the given public key"), verified(write_bundle(tmp_path / "bundle"), STRANGER.public):
         pass
