@@ -24,7 +24,7 @@ from airgap import clock
 from airgap.active import active_policy, deployment_key
 from airgap.ed25519 import public_pem
 from airgap.transport import AirgapBlocked, Client, gated_client
-from threatintel.bundle import MANIFEST, SIGNATURE, BundledFile, Manifest, moment_text, sign_manifest
+from threatintel.bundle import MANIFEST, MAX_FILES, SIGNATURE, BundledFile, Manifest, moment_text, sign_manifest
 from threatintel.feeds import kev, misp, otx, taxii
 from threatintel.poll import DEADLINE, MAX_BYTES, WAIT, plain_error
 from threatintel.registry import feeds
@@ -78,6 +78,8 @@ def export_bundle(folder: Path, counting: Counting) -> Exported:
         raise FeedError(f"{folder} is there already; a bundle goes into a new folder.")
     if not planned.beat:
         raise FeedError("No feed is configured and permitted." + "".join(f" {one.name}: {one.reason}" for one in planned.refused))
+    if len(planned.beat) > MAX_FILES:
+        raise FeedError(f"There are more than {MAX_FILES} feeds; a bundle holds so many.")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))

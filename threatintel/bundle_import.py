@@ -40,7 +40,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """How one file's import ended. run None: it was not begun. reason "": stored."""
+    """How one file's import ended. reason: why it failed, or "". run None: it was not begun, or there is nothing in the file, as of an empty collection."""
 
     file: BundledFile
     run: FeedRun | None
@@ -112,6 +112,9 @@ def import_bundle(bundle: Verified, *, allow_older: bool = False, progress: Prog
     _remember(bundle, allow_older=allow_older)
     states: dict[str, str] = {}
     for one in bundle.manifest.files:
+        if not one.records:
+            yield Brought(one, None, "")
+            continue
         try:
             run = import_file(one.kind, bundle.files[one.file], force=allow_older, progress=progress)
             brought = Brought(one, run, "" if run.state == FeedRun.State.OK else run.reason)

@@ -319,6 +319,17 @@ def test_a_feed_that_fails_or_is_refused_is_told_and_the_bundle_has_the_others(t
     assert EgressEvent.objects.get(host="8.8.8.8").purpose == "export.otx"
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_feed_that_has_nothing_is_no_failure_on_either_side(
+    tmp_path: Path, environment: Environment, misp_double: MispDouble, settings: Any
+) -> None:
+    settings.AIRGAP_SIGNING_KEY = SIGNER
+    environment(AISOC_AIRGAPPED="1", MISP_URL=misp_double.url, MISP_API_KEY=KEY)
+    call_command("export_feeds", str(tmp_path / "bundle"), stdout=io.StringIO())
+    assert "misp (00-misp.json): the feed had nothing." in bring_in(tmp_path / "bundle", tmp_path / "bundle.public_key.pem")
+    assert not FeedRun.objects.exists()
+
+
 def test_no_feed_no_bundle(tmp_path: Path, environment: Environment) -> None:
     environment(AISOC_AIRGAPPED="1")
     with pytest.raises(CommandError, match=r"No feed is configured and permitted\. kev: "):

@@ -38,11 +38,11 @@ class Command(BaseCommand):
             tell = stack.enter_context(progress("Importing", total))
             for brought in import_bundle(bundle, allow_older=allow_older, progress=tell):
                 name = f"{brought.file.feed} ({brought.file.file})"
-                if brought.reason or brought.run is None:
+                if brought.reason:
                     failed.append(f"{name}: {brought.reason}")
-                    continue
-                run = brought.run
-                self.stdout.write(
-                    f"{name}: {run.fetched} records read, {run.added} new, {run.changed} changed, {run.retired} retired, {run.skipped} skipped."
-                )
+                elif (run := brought.run) is None:
+                    self.stdout.write(f"{name}: the feed had nothing.")
+                else:
+                    counts = f"{run.added} new, {run.changed} changed, {run.retired} retired, {run.skipped} skipped"
+                    self.stdout.write(f"{name}: {run.fetched} records read, {counts}.")
         return failed
