@@ -54,6 +54,7 @@ ROUTES: dict[str, dict[str, May]] = {
     "api/v1/llm/status": reads(PUBLIC),
     "api/v1/threatintel/feeds": reads(INTEL_READERS),
     "api/v1/threatintel/feeds/<str:name>/poll": does(WRITERS, 404),
+    "api/v1/threatintel/feeds/<str:kind>/import": does(WRITERS, 404),
     "api/v1/iocs/search": reads(INTEL_READERS),
     "api/v1/iocs/lookup": does(INTEL_READERS, values=["evil.example"]),
     "api/v1/enrich": does(INTEL_READERS, observables=["evil.example"]),
@@ -100,7 +101,9 @@ def routes(resolver: URLResolver, prefix: str = "") -> Iterator[str]:
 
 
 def address(route: str) -> str:
-    return "/" + route.replace("<str:name>", "nope").replace("<str:instance>", "nope").replace("<uuid:key>", KEY).replace("^api/", "api/nope")
+    return "/" + route.replace("<str:name>", "nope").replace("<str:kind>", "nope").replace("<str:instance>", "nope").replace(
+        "<uuid:key>", KEY
+    ).replace("^api/", "api/nope")
 
 
 @pytest.fixture
