@@ -394,7 +394,7 @@ class Environment:
         "AISOC_WEBHOOK_SECRET",
         webhook_secret,
         "",
-        example="whsec_ and 32 random bytes in base64",
+        example="32 random characters or more",
         help="Signs what goes to ALERT_WEBHOOK_URL (HMAC-SHA256, Standard Webhooks); 24 bytes or more. Unset: not signed.",
         secret=True,
     )
