@@ -69,7 +69,7 @@ class Notifier:
     @property
     def purpose(self) -> str:
         """Who asks, for the trail."""
-        return f"action.{self.name}"
+        return f"actions.{self.name}"
 
 
 def one_line(text: str, length: int) -> str:

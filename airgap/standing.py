@@ -15,7 +15,7 @@ from airgap.queries import EventFilter
 LATELY: Final = timedelta(hours=1)  # attempts that are looked at
 MOST: Final = 20  # hosts that are told by name
 TOLD_ELSEWHERE: Final = frozenset({"feeds_fresh", "no_blocks"})  # items whose matter is a kind of its own
-NOTIFICATIONS: Final = "action."  # the purpose of what a channel sends: its refusal is told by its delivery, and must not make another one
+NOTIFICATIONS: Final = "actions."  # the purpose of what a channel sends: its refusal is told by its delivery, and must not make another one
 
 
 def drifting() -> Iterator[Announcement]:

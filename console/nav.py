@@ -43,6 +43,7 @@ NAVIGATION: tuple[NavEntry, ...] = (
     NavEntry("Threat-intel feeds", "console:feeds", note=refused_feeds),
     NavEntry("Indicators", "console:indicators"),
     NavEntry("Blocked egress", "console:egress", note=blocked_attempts),
+    NavEntry("Channels", "console:channels"),
     NavEntry("Admin", "admin:index", staff=True),
 )
 

@@ -83,7 +83,7 @@ def test_slack_outside_is_refused_under_air_gap_recorded_and_never_tried_again(
         row = tried(asked("slack"))
     assert (row.state, row.rule, row.attempts) == ("refused", "public", 1)
     assert "hooks.slack.com is a public name" in row.reason
-    assert refusals(spool_dir) == [("hooks.slack.com", "public", "http", "action.slack")]
+    assert refusals(spool_dir) == [("hooks.slack.com", "public", "http", "actions.slack")]
     assert "airgap.block" in caplog.text
     assert deliveries.claim(row.pk) is None
     Delivery.objects.update(nudge_at=clock.now())
@@ -219,7 +219,7 @@ def test_a_public_relay_is_refused(environment: Environment, spool_dir: Path) ->
     environment(AISOC_AIRGAPPED="1", EMAIL_URL="smtp+tls://u:pl4nted@smtp.example.com", ALERT_EMAIL_TO="soc@corp.example")
     row = tried(asked("mail"))
     assert (row.state, row.rule) == ("refused", "public")
-    assert refusals(spool_dir) == [("smtp.example.com", "public", "mail", "action.mail")]
+    assert refusals(spool_dir) == [("smtp.example.com", "public", "mail", "actions.mail")]
 
 
 @pytest.mark.parametrize(

@@ -205,7 +205,7 @@ def test_attempts_are_matters_by_host_without_the_notifications_own() -> None:
     minute = timezone.now().replace(second=0, microsecond=0)
     drained(
         event(minute=minute, host="api.openai.com", port=443, count=3),
-        event(minute=minute, host="hooks.slack.com", port=443, purpose="action.slack"),
+        event(minute=minute, host="hooks.slack.com", port=443, purpose="actions.slack"),
         event(minute=minute - timedelta(hours=3), host="old.example", port=443),
         *(event(minute=minute, host=f"h{number}.example", port=443) for number in range(25)),
     )
