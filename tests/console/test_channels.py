@@ -1,31 +1,19 @@
 """Channels: states, deliveries with their reasons, the one button, and nothing of a URL but its host."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.messages import get_messages
 from django.test import Client
-from django.utils import timezone
 
 from actions import tasks
 from actions.models import Delivery
 from actions.registry import notifiers
 from console.advice import CHANNELS
+from tests.actions.samples import SECRET, VARIABLES, delivered
 
 URL = "/settings/channels/"
-SECRET = "pl4ntedT0kenpl4ntedT0ken"
-VARIABLES = {
-    "AISOC_AIRGAPPED": "1",
-    "SLACK_WEBHOOK_URL": f"https://slack-relay.corp/services/{SECRET}",
-    "TEAMS_WEBHOOK_URL": f"https://contoso.webhook.office.com/{SECRET}",
-    "ALERT_WEBHOOK_URL": f"https://u:{SECRET}@soar.corp:8443/hook?token={SECRET}",
-    "AISOC_WEBHOOK_SECRET": SECRET,
-    "PAGERDUTY_ROUTING_KEY": SECRET,
-    "EMAIL_URL": f"smtp+tls://u:{SECRET}@mail.corp",
-    "ALERT_EMAIL_TO": "soc@corp.example",
-}
 Text = Callable[[Any], str]
 Environment = Callable[..., Any]
 pytestmark = pytest.mark.django_db
@@ -34,13 +22,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def configured(environment: Environment) -> None:
     environment(**VARIABLES)
-
-
-def delivered(channel: str, state: str, *, minutes_ago: float = 1, **values: Any) -> Delivery:
-    when = timezone.now() - timedelta(minutes=minutes_ago)
-    times = dict.fromkeys(("created_at", "updated_at", "not_before", "nudge_at"), when)
-    fields = {"title": "Drift", "severity": "high", "origin": "alice", "attempts": 1, "key": str(Delivery.objects.count()), **times, **values}
-    return Delivery.objects.create(channel=channel, state=state, **fields)
 
 
 def states(page: Any) -> dict[str, str]:
