@@ -50,11 +50,15 @@ class ChannelRow:
         return self.snapshot.counts.get(State.SENT, 0)
 
     @property
-    def told_counts(self) -> str:
-        """The other states in words; "" when there is nothing to say."""
+    def others(self) -> tuple[str, ...]:
+        """How many are in the other states, where there are any."""
         counts = self.snapshot.counts
         words = ((State.QUEUED, "waiting"), (State.FAILED, "failed"), (State.REFUSED, "refused"))
-        return ", ".join(f"{counts[state]:,} {word}" for state, word in words if counts.get(state))
+        return tuple(f"{counts[state]:,} {word}" for state, word in words if counts.get(state))
+
+    @property
+    def can_test(self) -> bool:
+        return self.channel.decision is not None and self.channel.decision.allowed
 
 
 @dataclass(frozen=True, slots=True)
