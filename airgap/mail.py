@@ -99,6 +99,8 @@ def hand_in(message: EmailMessage, relay: MailRelay, *, purpose: str) -> int:
         raise NotTaken(f"{relay.host} answered {error.smtp_code}{_MEANING.get(type(error), '.')}", permanent=500 <= error.smtp_code < 600) from None
     except smtplib.SMTPNotSupportedError:
         raise NotTaken(f"{relay.host} does not offer what EMAIL_URL asks for: STARTTLS, a login, or names beyond ASCII.", permanent=True) from None
+    except UnicodeError:  # its text quotes the password
+        raise NotTaken("User name or password of EMAIL_URL has characters that no login takes.", permanent=True) from None
     except ssl.SSLError as error:
         raise NotTaken(f"{relay.host}: no TLS ({type(error).__name__}); does AISOC_CA_BUNDLE vouch for its certificate?", permanent=False) from None
     except OSError as error:  # smtplib's other errors too

@@ -10,6 +10,7 @@ from airgap import clock
 from airgap.announce import Announcement, Kind, Severity
 from airgap.checklist import Verdict, run_all
 from airgap.fleet import State, processes
+from airgap.models import EgressTotal
 from airgap.queries import EventFilter
 
 LATELY: Final = timedelta(hours=1)  # attempts that are looked at
@@ -28,7 +29,7 @@ def drifting() -> Iterator[Announcement]:
 
 def attempts() -> Iterator[Announcement]:
     """Refused attempts of the last hour by host and port, the latest first; beyond MOST in one."""
-    rows = EventFilter(since=clock.now() - LATELY).rows().exclude(purpose__startswith=NOTIFICATIONS)
+    rows = EventFilter(since=clock.now() - LATELY).totals(EgressTotal.Span.FIVE_MINUTES).exclude(purpose__startswith=NOTIFICATIONS)
     found = list(rows.values("host", "port").annotate(sum=Sum("count"), last=Max("last_seen"), why=Max("reason")).order_by("-last")[: MOST + 1])
     for one in found[:MOST]:
         host = f"{one['host']}:{one['port']}" if one["port"] else one["host"]

@@ -6,6 +6,7 @@ from actions.posting import Posting, host_of, judge, posted
 from actions.specs import Answer, Message, Notifier, Result
 from airgap.announce import Severity
 
+FAILED = b"Webhook message delivery failed"  # how the connectors begin
 COLOURS = {Severity.CRITICAL: "Attention", Severity.HIGH: "Attention", Severity.MEDIUM: "Warning", Severity.LOW: "Default", Severity.INFO: "Default"}
 
 
@@ -29,7 +30,7 @@ def build(notifier: Notifier, message: Message) -> Posting:
 def judged(notifier: Notifier, response: httpx.Response) -> Answer:
     """The connectors that Workflows replace say under a 200 that they delivered nothing."""
     answer = judge(notifier, response)
-    if answer.result is not Result.SENT or b"delivery failed" not in response.content:
+    if answer.result is not Result.SENT or not response.content.startswith(FAILED):
         return answer
     said = f"{host_of(notifier.url)} took the message and says that Teams did not"
     return Answer(Result.AGAIN, f"{said}: too many.") if b"429" in response.content else Answer(Result.FAILED, f"{said}.")

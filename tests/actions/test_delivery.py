@@ -143,6 +143,7 @@ def test_what_an_answer_means(
     ("body", "state"),
     [
         (b"1", "sent"),
+        (b"I took: Webhook message delivery failed with error 429", "sent"),
         (b"Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429", "queued"),
         (b"Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 413", "failed"),
     ],
@@ -240,6 +241,20 @@ def test_what_a_relay_says_is_told_apart(environment: Environment, serve: Any, r
     assert row.state == state
     assert said in row.reason
     assert "planted" not in row.reason
+
+
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+@pytest.mark.parametrize(
+    ("given", "state", "said"),
+    [("pl4nted", "sent", ""), ("p%C3%BCl4nted", "failed", "no login takes")],
+)
+def test_a_login_is_made_and_a_password_that_none_takes_is_a_failure(environment: Environment, serve: Any, given: str, state: str, said: str) -> None:
+    _inbox, port = serve(password="pl4nted")
+    environment(EMAIL_URL=f"smtp://u:{given}@127.0.0.1:{port}", ALERT_EMAIL_TO="soc@corp.example")
+    row = tried(asked("mail"))
+    assert row.state == state
+    assert said in row.reason
+    assert "l4nted" not in row.reason
 
 
 def test_a_relay_without_starttls_or_without_an_answer_gets_no_mail(environment: Environment, serve: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -62,11 +63,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def serve(certificate: tuple[Path, Path]) -> Iterator[Callable[..., tuple[Inbox, int]]]:
     running: list[Controller] = []
 
-    def start(*, starttls: bool = False, tls: bool = False) -> tuple[Inbox, int]:
+    def start(*, starttls: bool = False, tls: bool = False, password: str = "") -> tuple[Inbox, int]:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(*certificate)
         inbox = Inbox()
         parts: dict[str, Any] = {"tls_context": context, "require_starttls": True} if starttls else {}
+        if password:
+            parts["authenticator"] = lambda *given: AuthResult(success=given[-1].password == password.encode())
+            parts |= {"auth_require_tls": False, "auth_required": True}
         if tls:
             parts["ssl_context"] = context
         controller = Controller(inbox, hostname="127.0.0.1", port=0, server_hostname="localhost", **parts)
