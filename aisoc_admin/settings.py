@@ -188,7 +188,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",  # the default loads from a public CDN
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SERVE_PERMISSIONS": ["tenants.permissions.HasRole"],
-    "ENUM_NAME_OVERRIDES": {"IndicatorStatus": "threatintel.api.STATUS_CHOICES"},
+    "ENUM_NAME_OVERRIDES": {"IndicatorStatus": "threatintel.api.STATUS_CHOICES", "DeliveryState": "actions.models.Delivery.State"},
 }
 
 # ── Mail ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
