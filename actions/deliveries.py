@@ -112,8 +112,8 @@ def left_behind() -> Sequence[int]:
     return found
 
 
-def sent_later(pk: int, wait: timedelta) -> None:
-    """A task for this delivery comes after `wait`: the sweep looks only when it should have come."""
+def sent_later(pk: int) -> None:
+    """A task for this delivery comes when it is due: the sweep looks only when it should have come."""
     Delivery.objects.filter(pk=pk, state=State.QUEUED, lease_until=None).update(nudge_at=F("not_before") + GRACE)
 
 

@@ -79,10 +79,10 @@ def _note(announcement: Announcement, *, every_time: bool) -> None:
         row, created = Matter.objects.select_for_update().get_or_create(**name, defaults={**said, "pending": 1, "first_at": seen, "last_at": seen})
         if created:
             return
-        if every_time:
-            row.pending += 1
-        elif not row.pending and is_news(row, seen, now, quiet=_seconds("notify_quiet"), repeat=_seconds("notify_repeat")):
+        if not row.pending and (every_time or is_news(row, seen, now, quiet=_seconds("notify_quiet"), repeat=_seconds("notify_repeat"))):
             row.pending, row.first_at = 1, seen
+        elif every_time:
+            row.pending += 1
         row.last_at = max(row.last_at, seen)
         for field, value in said.items():
             setattr(row, field, value)

@@ -48,7 +48,7 @@ class Delivery(models.Model):
 
 
 class Matter(models.Model):
-    """Something that was announced. pending: how often since it was last told; 0 means that all of it is told."""
+    """Something that was announced. pending: how often since it was last told, 0 means that all of it is told; first_at: the first of these."""
 
     kind = models.CharField(max_length=32)
     key = models.CharField(max_length=300)

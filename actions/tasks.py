@@ -21,7 +21,7 @@ def deliver(delivery: int) -> None:
     """Try one delivery. A repeated or late message finds it claimed or ended, and does nothing."""
     wait = dispatch.deliver(delivery)
     if wait is not None and wait <= SOON and publish(delivery, wait + LATE):
-        deliveries.sent_later(delivery, wait)
+        deliveries.sent_later(delivery)
 
 
 @shared_task(name="actions.tasks.sweep", soft_time_limit=60, time_limit=90)

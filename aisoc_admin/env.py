@@ -223,7 +223,7 @@ def mail_addresses(raw: str) -> tuple[str, ...]:
 
 
 def webhook_secret(raw: str) -> str:
-    """Standard Webhooks: `whsec_` and 24 to 64 bytes in base64. Other text of 24 characters or more is taken as it is."""
+    """`whsec_` and base64, as Standard Webhooks writes secrets; other text is taken as it is. At least 24 bytes, as it asks for."""
     secret = raw.strip()
     if secret.startswith("whsec_"):
         try:

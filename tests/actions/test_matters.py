@@ -97,7 +97,7 @@ def test_what_happens_is_counted_and_told_at_most_once_in_quiet(world: World) ->
     assert rotated()
     assert rotated()
     assert world.look(minutes=1) == []
-    assert world.look(minutes=60) == [("Credential of acme changed", "Credential of acme changed (2 times since 2026-11-20 12:00 UTC). By alice.")]
+    assert world.look(minutes=60) == [("Credential of acme changed", "Credential of acme changed (2 times since 2026-11-20 12:01 UTC). By alice.")]
     assert world.look(hours=30) == []
 
 
