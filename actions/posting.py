@@ -113,7 +113,7 @@ def wait_asked(text: str) -> float:
         return min(float(text[:10]), LONGEST_WAIT)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # numbers beyond any date are the second
         return 0.0
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

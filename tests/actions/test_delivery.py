@@ -170,6 +170,8 @@ def test_retry_after_is_honoured_within_bounds(environment: Environment, receive
         row = tried(asked("slack"))
         assert timedelta(seconds=low) <= row.not_before - row.updated_at + timedelta(seconds=0.5) <= timedelta(seconds=high + 0.6), text
     assert wait_asked("9" * 400) == 3600
+    for text in ("Fri, 31 Dec 99999999999 23:59:59 GMT", "Fri, 31 Dec 2026 23:59:59 +99999999999999999999", "²", "nan", "", "\x00"):
+        assert wait_asked(text) == 0, text
 
 
 def test_the_back_off_doubles_up_to_an_hour_and_ends(environment: Environment, receiver: Receiver) -> None:
