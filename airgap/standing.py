@@ -32,8 +32,9 @@ def attempts() -> Iterator[Announcement]:
     rows = EventFilter(since=clock.now() - LATELY).totals(EgressTotal.Span.FIVE_MINUTES).exclude(purpose__startswith=NOTIFICATIONS)
     found = list(rows.values("host", "port").annotate(sum=Sum("count"), last=Max("last_seen"), why=Max("reason")).order_by("-last")[: MOST + 1])
     for one in found[:MOST]:
-        host = f"{one['host']}:{one['port']}" if one["port"] else one["host"]
-        yield Announcement(Kind.EGRESS, host, f"Refused: {host}", f"{one['sum']} attempts within the hour. {one['why']}", Severity.HIGH, one["last"])
+        name = f"[{one['host']}]" if ":" in one["host"] else one["host"]
+        host = f"{name}:{one['port']}" if one["port"] else one["host"]
+        yield Announcement(Kind.EGRESS, host, f"Refused: {host}", f"Attempts within the hour: {one['sum']}. {one['why']}", Severity.HIGH, one["last"])
     if len(found) > MOST:
         yield Announcement(Kind.EGRESS, "(more)", "Refused: more hosts", "See Blocked egress.", Severity.HIGH, found[MOST]["last"])
 

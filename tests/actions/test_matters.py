@@ -204,13 +204,14 @@ def test_a_drifting_process_is_a_matter_by_what_it_is(airgapped: Callable[..., A
 def test_attempts_are_matters_by_host_without_the_notifications_own() -> None:
     minute = timezone.now().replace(second=0, microsecond=0)
     drained(
-        event(minute=minute, host="api.openai.com", port=443, count=3),
+        event(minute=minute + timedelta(seconds=9), host="2606:4700::1111", port=443, count=3),
         event(minute=minute, host="hooks.slack.com", port=443, purpose="actions.slack"),
         event(minute=minute - timedelta(hours=3), host="old.example", port=443),
         *(event(minute=minute, host=f"h{number}.example", port=443) for number in range(25)),
     )
     found = list(standing.attempts())
     assert len(found) == standing.MOST + 1
+    assert (found[0].key, found[0].message) == ("[2606:4700::1111]:443", "Attempts within the hour: 3. why")
     assert found[-1].key == "(more)"
     keys = {one.key for one in found}
     assert not keys & {"hooks.slack.com:443", "old.example:443"}
