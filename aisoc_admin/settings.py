@@ -76,6 +76,7 @@ INSTALLED_APPS = [
     "tenants",
     "llm",
     "threatintel",
+    "actions",
     "console",
 ]
 
@@ -187,7 +188,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",  # the default loads from a public CDN
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SERVE_PERMISSIONS": ["tenants.permissions.HasAnyRole"],
-    "ENUM_NAME_OVERRIDES": {"IndicatorStatus": "threatintel.api.STATUS_CHOICES"},
+    "ENUM_NAME_OVERRIDES": {"IndicatorStatus": "threatintel.api.STATUS_CHOICES", "DeliveryState": "actions.models.Delivery.State"},
 }
 
 # ── Mail ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -196,7 +197,7 @@ EMAIL_BACKEND = "airgap.mail.GatedEmailBackend"
 EMAIL_HOST, EMAIL_PORT = (RELAY.host, RELAY.port) if RELAY else ("", 25)
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = (RELAY.username, RELAY.password) if RELAY else ("", "")
 EMAIL_USE_TLS, EMAIL_USE_SSL = (RELAY.starttls, RELAY.tls) if RELAY else (False, False)
-DEFAULT_FROM_EMAIL = SERVER_EMAIL = "AiSOC Admin <aisoc@localhost>"
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = f"AiSOC Admin <{ENV.alert_email_from}>"
 
 # ── Tasks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 BROKER_IS_EMBEDDED = not ENV.broker_url

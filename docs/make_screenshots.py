@@ -66,6 +66,11 @@ def shoot(page: Page, url: str, theme: str, out: Path) -> None:
     rest(page)
     events = page.get_by_role("region", name="Events", exact=True).evaluate("part => part.getBoundingClientRect().y + scrollY")
     page.screenshot(path=out / f"egress-{theme}.png", full_page=True, clip={"x": 0, "y": 0, "width": WIDTH, "height": events + VERDICT})
+    page.goto(f"{url}/settings/channels/")
+    for summary in page.locator("summary", has_text="Details of").all()[:2]:
+        summary.click()
+    rest(page)
+    page.screenshot(path=out / f"channels-{theme}.png", full_page=True)
     page.set_viewport_size({"width": NARROW, "height": 2 * HEIGHT})
     page.goto(f"{url}/settings/egress/?span=7d")
     page.screenshot(path=out / f"egress-narrow-{theme}.png")

@@ -15,6 +15,8 @@ pytest_plugins = [
     "tests.plugins.valkey",
     "tests.plugins.misp_double",
     "tests.plugins.misp_server",
+    "tests.plugins.receiver",
+    "tests.plugins.smtp",
     "tests.plugins.taxii_server",
     "tests.plugins.warning_lists",
 ]

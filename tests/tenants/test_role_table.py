@@ -62,6 +62,10 @@ ROUTES: dict[str, dict[str, May]] = {
     "api/v1/threatintel/stix/bundles": does(WRITERS, 400),
     "api/v1/threatintel/misp/health": reads(READERS),
     "api/v1/threatintel/misp/dry-run": does(READERS, 400),
+    "api/v1/actions/channels": reads(READERS),
+    "api/v1/actions/notify": does(WRITERS, 400),
+    "api/v1/actions/deliveries": reads(READERS),
+    "api/v1/actions/deliveries/<str:delivery>": reads(READERS, 404),
     "api/schema/": reads(EVERY_ROLE),
     "api/docs/": reads(EVERY_ROLE),
     "^api/": {method: May(PUBLIC, 404) for method in METHODS},
@@ -85,6 +89,10 @@ ROUTES: dict[str, dict[str, May]] = {
     "settings/egress/": reads(READERS),
     "settings/egress/egress.json": reads(READERS),
     "settings/egress/egress.md": reads(READERS),
+    "settings/channels/": reads(READERS),
+    "settings/channels/channels.json": reads(READERS),
+    "settings/channels/channels.md": reads(READERS),
+    "settings/channels/<str:name>/test/": {**ELSEWHERE, "POST": May(WRITERS, 404)},
 }
 SIGNING_IN_AND_OUT = {"login/", "logout/"}  # tests/console/test_access.py
 READERS_OF_PAGES = ("anonymous", *sorted(EVERY_ROLE))
@@ -101,9 +109,7 @@ def routes(resolver: URLResolver, prefix: str = "") -> Iterator[str]:
 
 
 def address(route: str) -> str:
-    return "/" + route.replace("<str:name>", "nope").replace("<str:kind>", "nope").replace("<str:instance>", "nope").replace(
-        "<uuid:key>", KEY
-    ).replace("^api/", "api/nope")
+    return "/" + re.sub(r"<str:[a-z]+>", "nope", route).replace("<uuid:key>", KEY).replace("^api/", "api/nope")
 
 
 @pytest.fixture
