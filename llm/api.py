@@ -1,15 +1,19 @@
 """The LLM's endpoints."""
 
-from drf_spectacular.utils import extend_schema
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
-from rest_framework.permissions import AllowAny
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from llm.config import Provider
-from llm.resolver import Path
-from llm.snapshot import llm_snapshot
+from llm.resolver import Path, Source
+from llm.snapshot import llm_snapshot, tenant_snapshot
+from tenants.acting import acting_for
 
 
 class LLMStatus(serializers.Serializer[object]):
@@ -23,13 +27,40 @@ class LLMStatus(serializers.Serializer[object]):
     is_local = serializers.BooleanField()
     effective_path = serializers.ChoiceField(choices=[(item.value, item.value) for item in Path])
     policy_note = serializers.CharField()
+    source = serializers.ChoiceField(choices=[(item.value, item.value) for item in Source], required=False, help_text="With ?tenant= only.")
+    reason = serializers.CharField(required=False, help_text="With ?tenant= only.")
 
 
 class LLMStatusView(APIView):
-    authentication_classes = ()
-    permission_classes = (AllowAny,)  # public by design: never any part of a key
+    """Public by design without ?tenant=: never any part of a key. With it, for those who may see that tenant."""
 
-    @extend_schema(operation_id="llm_status", responses=LLMStatus, auth=[])
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    def get_authenticators(self) -> list[Any]:
+        return [kind() for kind in APIView.authentication_classes] if self._of_tenant() else []
+
+    def get_permissions(self) -> list[Any]:
+        return [IsAuthenticated()] if self._of_tenant() else [AllowAny()]
+
+    @extend_schema(
+        operation_id="llm_status",
+        parameters=[OpenApiParameter("tenant", str, description="A tenant's slug: its view, with `source` and `reason`. Needs a login.")],
+        responses=LLMStatus,
+        auth=[],
+    )
     def get(self, request: Request) -> Response:
-        """The LLM that the environment configures, as the runtime would use it now."""
-        return Response(llm_snapshot().as_dict())
+        """The LLM that the environment configures, or a tenant's, as the runtime would use it now."""
+        if not self._of_tenant():
+            return Response(llm_snapshot().as_dict())
+        slug = request.query_params["tenant"]
+        if not slug:
+            raise ValidationError({"tenant": ["Name a tenant, or leave the parameter out."]})
+        now = acting_for(request, slug)
+        if now is None:
+            raise NotFound("You belong to no such tenant.")
+        return Response(tenant_snapshot(now.slug))
+
+    def _of_tenant(self) -> bool:
+        request = getattr(self, "request", None)
+        return request is not None and "tenant" in request.GET

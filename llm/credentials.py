@@ -26,6 +26,7 @@ from tenants.scope import tenant_scope
 CREDENTIAL_SAVED = "credential.saved"
 CREDENTIAL_REMOVED = "credential.removed"
 CREDENTIAL_TESTED = "credential.tested"
+CREDENTIAL_RESEALED = "credential.resealed"
 MAX_URL: Final = 500
 MAX_MODEL: Final = 200
 MAX_KEY: Final = 4096
@@ -124,6 +125,7 @@ def reseal(tenant: Tenant, *, by: str) -> bool:
         if not rows.update(sealed_key=sealed, key_fingerprint=vault.fingerprint):
             return False  # another write was faster, and sealed with the first key
         _write_down(tenant, CredentialChange(at=timezone.now(), by=by, action=CredentialChange.Action.RESEALED, new_host=_host_of(row)))
+    log.info(CREDENTIAL_RESEALED, tenant=tenant.slug, by=by)
     return True
 
 
