@@ -29,6 +29,13 @@ class HasRole(BasePermission):
         return now.role in roles_of(view, request.method or "")
 
 
+class HasAnyRole(HasRole):
+    """For what describes the API and holds nobody's data."""
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        return acting(request) is not None
+
+
 def roles_of(view: "APIView", method: str) -> frozenset[Role]:
     """The roles that a view is open to, by method."""
     if method not in SAFE_METHODS:
