@@ -27,7 +27,9 @@ class LLMStatus(serializers.Serializer[object]):
     is_local = serializers.BooleanField()
     effective_path = serializers.ChoiceField(choices=[(item.value, item.value) for item in Path])
     policy_note = serializers.CharField()
-    source = serializers.ChoiceField(choices=[(item.value, item.value) for item in Source], required=False, help_text="With ?tenant= only.")
+    source = serializers.ChoiceField(  # type: ignore[assignment]
+        choices=[(item.value, item.value) for item in Source], required=False, help_text="With ?tenant= only."
+    )
     reason = serializers.CharField(required=False, help_text="With ?tenant= only.")
 
 
