@@ -91,10 +91,15 @@ class TenantOwned(models.Model):
         default_manager_name = "across_tenants"
 
     def save(self, *args: Any, **options: Any) -> None:
-        """Raises TenantForgotten for a row that was another tenant's when it was read."""
-        if self._stored_for not in (None, self.__dict__.get("tenant_id")):
-            raise TenantForgotten(f"A stored {type(self).__name__} was about to be given to another tenant.")
+        """A new row is inserted, never written over one that has its key. Raises TenantForgotten for a stored row with another tenant in it."""
+        if self._state.adding:
+            if options.get("force_update") or options.get("update_fields"):
+                raise TenantForgotten(f"A {type(self).__name__} that was not read from the database was about to be written over another row.")
+            options["force_insert"] = True
+        elif self.__dict__.get("tenant_id", self._stored_for) != self._stored_for:
+            raise TenantForgotten(f"A stored {type(self).__name__} was about to be given to another tenant, or was read without its tenant.")
         super().save(*args, **options)
+        self._stored_for = self.__dict__.get("tenant_id", self._stored_for)
 
     @classmethod
     def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any], **options: Any) -> Self:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.core.exceptions import FieldError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from tenants.models import Tenant, TenantOwned
@@ -113,6 +113,14 @@ TO_ANOTHER: dict[str, Callable[[Any, Tenant], object]] = {
     "bulk_create": lambda rows, other: rows.bulk_create([Note(text="x", tenant=other)]),
     "update_or_create": lambda rows, other: rows.update_or_create(text="of acme", defaults={"tenant": other}),
     "save": lambda rows, other: _moved(rows, other).save(),
+    "save of a row read without its tenant": lambda rows, other: _moved(rows.only("text"), other).save(),
+    "save over its row": lambda rows, other: _over(other, rows.model(text="x", tenant_id=rows.get().tenant_id)).save(force_update=True),
+    "save over some of its row": lambda rows, other: _over(other, rows.model(text="x", tenant_id=rows.get().tenant_id)).save(update_fields=["text"]),
+    "bulk_create over its row": lambda rows, other: rows.bulk_create(
+        [_over(other, rows.model(text="x", tenant_id=rows.get().tenant_id))], update_conflicts=True, update_fields=["text"], unique_fields=["id"]
+    ),
+    "raw": lambda rows, _other: rows.raw("UPDATE tenants_note SET text = 'x'"),
+    "extra": lambda rows, _other: rows.extra(where=["1=1) OR (1=1"]),
     "bulk_update": lambda rows, other: rows.bulk_update([_moved(rows, other)], ["tenant"]),
 }
 
@@ -123,10 +131,22 @@ def _moved(rows: Any, other: Tenant) -> Note:
     return note
 
 
+def _over(other: Tenant, note: Note) -> Note:
+    """The note with the key of the other tenant's."""
+    note.pk = Note.objects.for_tenant(other).get().pk
+    return note
+
+
 @pytest.mark.parametrize("attempt", TO_ANOTHER.values(), ids=TO_ANOTHER.keys())
 def test_nothing_is_given_to_another_tenant_through_a_tenants_rows(attempt: Callable[[Any, Tenant], object], acme: Tenant, globex: Tenant) -> None:
     with pytest.raises(TenantForgotten), transaction.atomic():
         attempt(Note.objects.for_tenant(acme), globex)
+    assert [note.text for note in Note.objects.for_tenant(globex)] == ["of globex"]
+
+
+def test_a_new_row_is_never_written_over_another_tenants(acme: Tenant, globex: Tenant) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        _over(globex, Note(text="x", tenant=acme)).save()
     assert [note.text for note in Note.objects.for_tenant(globex)] == ["of globex"]
 
 
@@ -136,6 +156,14 @@ def test_a_row_is_saved_refreshed_and_deleted_as_anywhere(acme: Tenant) -> None:
     note.full_clean()
     note.save()
     note.refresh_from_db()
+    part = Note.objects.for_tenant(acme).only("text").get()
+    part.text = "newer"
+    part.save()
+    for made in (Note(text="a", tenant=acme), *Note.objects.for_tenant(acme).bulk_create([Note(text="b", tenant=acme)])):
+        for text in ("c", "d"):
+            made.text = text
+            made.save()
+        made.delete()
     note.delete()
     assert not Note.objects.for_tenant(acme).exists()
 
