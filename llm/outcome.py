@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import jsonschema
 import structlog
@@ -21,11 +21,7 @@ from llm import uses
 from llm.client import ChatClient, LLMBadAnswer, LLMBlocked, LLMError, LLMRejected, LLMUnreachable, Message
 from llm.privacy import Hidden, fenced
 from llm.resolver import Path, ResolvedLLM, resolve_llm_config
-
-
-class Tenant(Protocol):
-    slug: str
-
+from tenants.models import Tenant
 
 LLM_FALLBACK = "llm.fallback"
 MAX_CALLS: Final = 4  # model calls at once in this process: half of the web's threads stay free for everything else
