@@ -42,6 +42,7 @@ BIND = ENV.bind
 
 # ── Air gap ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 AIRGAP_POLICY = ENV.policy
+AIRGAP_TENANT_RULE = ENV.tenant_rule
 AIRGAP_GUARD = ENV.guard
 AIRGAP_SERVICE = SERVICE
 AIRGAP_SPOOL_DIR = DATA_DIR / "spool"
