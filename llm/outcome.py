@@ -20,7 +20,7 @@ from airgap.transport import AirgapBlocked
 from llm import uses
 from llm.client import ChatClient, LLMBadAnswer, LLMBlocked, LLMError, LLMRejected, LLMUnreachable, Message
 from llm.privacy import Hidden, fenced
-from llm.resolver import Path, ResolvedLLM, resolve_llm_config
+from llm.resolver import Path, ResolvedLLM, Source, resolve_llm_config
 from tenants.models import Tenant
 
 LLM_FALLBACK = "llm.fallback"
@@ -118,9 +118,9 @@ class Chance:
         self.model: Model | None = None
         self._tenant = tenant.slug if tenant is not None else ""
         self._slot = False
-        resolved = resolve_llm_config(tenant)
+        resolved = resolve_llm_config(tenant, purpose=f"llm.{capability}")
         self.reason = resolved.reason
-        self._cause = Cause.REFUSED if resolved.config.base_url else Cause.NOT_CONFIGURED
+        self._cause = Cause.NOT_CONFIGURED if resolved.source is Source.NONE else Cause.REFUSED
         if not resolved.allowed:
             return
         self._slot = _slots.acquire(blocking=False)
