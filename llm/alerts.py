@@ -60,7 +60,7 @@ class Alert:
         alert = cls(
             title=_text(body, "title", MAX_TITLE),
             description=_text(body, "description", MAX_TEXT),
-            severity=_text(body, "severity", 40).lower(),
+            severity=_severity(body),
             source=_text(body, "source", 200),
             tags=tuple(tag.strip()[:200] for tag in tags or () if tag.strip()),
             raw=raw or {},
@@ -133,6 +133,12 @@ class Alert:
     def text(self) -> str:
         """Everything it says, in one text, bounded."""
         return "\n".join((self.prose, self.source, *(f"{one.path}={one.text}" for one in self.fields)))[: 4 * MAX_TEXT]
+
+
+def _severity(body: Mapping[str, Any]) -> str:
+    """A word, or the number that many products give."""
+    value = body.get("severity")
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else _text(body, "severity", 40).lower()
 
 
 def _text(body: Mapping[str, Any], name: str, most: int) -> str:

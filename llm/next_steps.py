@@ -127,8 +127,8 @@ _SEVERE: Final = frozenset(("high", "critical", "fatal", "severe", "emergency"))
 
 
 def next_steps(class_uid: int, techniques: list[str], severity: str) -> list[NextStep]:
-    """At most MOST, the most urgent first, each area's step once in the same words."""
-    chosen = list(dict.fromkeys(_steps(class_uid, techniques)))
+    """At most MOST, the most urgent first; of two with the same rationale, the first."""
+    chosen = list({step.rationale: step for step in reversed(list(_steps(class_uid, techniques)))}.values())[::-1]
     if severity in _SEVERE:
         return [*chosen[: MOST - 1], _OPEN_CASE]
     return chosen[:MOST]
