@@ -112,7 +112,7 @@ _BEHAVIOURS: Final[tuple[tuple[str, str], ...]] = (
     (r"bash_history|clear(?:ed)? command history|history -c", "T1070.003"),
     (r"timestomp", "T1070.006"),
     (r"masquerad", "T1036"),
-    (r"(?:renamed|double extension)|\.pdf\.exe", "T1036"),
+    (r"renamed (?:\w+ )?(?:binary|executable|system|copy|utility)|double extension|\.pdf\.exe", "T1036"),
     (r"bitsadmin|start-bitstransfer|bits job", "T1197"),
     (r"rootkit", "T1014"),
     # Credentials
@@ -174,7 +174,7 @@ _BEHAVIOURS: Final[tuple[tuple[str, str], ...]] = (
     (r"\btor\b (?:traffic|network|connection|client)|multi-?hop proxy", "T1090.003"),
     (r"ngrok|protocol tunnel|ssh tunnel|chisel", "T1572"),
     (r"rclone|megasync|dropbox|(?:exfiltrat|upload).{0,50}(?:cloud|mega\.|google drive|onedrive)", "T1567.002"),
-    (r"exfiltrat(?!.{0,60}(?:cloud|dns|mega|drive))|(?:large|unusual) (?:outbound|upload|data transfer)", "T1041"),
+    (r"(?<!dnsdata)exfiltrat(?!.{0,60}(?:cloud|dns|mega|drive))|(?:large|unusual) (?:outbound|upload|data transfer)", "T1041"),
     (r"s3.{0,30}(?:public|getobject|anonymous)|public bucket|bucket.{0,30}public|mass(?:ive)? download.{0,30}(?:sharepoint|bucket|storage)", "T1530"),
     (r"putbucketpolicy|modifysnapshotattribute|shared (?:ebs )?snapshot|snapshot.{0,30}(?:external|shared)", "T1537"),
     (r"\brar(?:\.exe)? a\b|7z(?:\.exe)? a\b|archive.{0,20}(?:staged|collected|compress)", "T1560.001"),

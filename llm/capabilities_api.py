@@ -27,7 +27,9 @@ class AlertSchema(serializers.Serializer[object]):
     title = serializers.CharField(required=False, max_length=MAX_TITLE)
     description = serializers.CharField(required=False, max_length=MAX_TEXT)
     severity = serializers.CharField(required=False, max_length=40)
-    source = serializers.CharField(required=False, max_length=200, help_text="The product that raised it: okta, edr, guardduty, splunk, cloudtrail …")
+    source = serializers.CharField(  # type: ignore[assignment]  # a field of the body, not DRF's attribute
+        required=False, max_length=200, help_text="The product that raised it: okta, edr, guardduty, splunk, cloudtrail …"
+    )
     tags = serializers.ListField(
         child=serializers.CharField(), required=False, max_length=MAX_TAGS, help_text="T1078 or attack.t1078 name a technique."
     )

@@ -45,17 +45,17 @@ MIN_LENGTH: Final = 40  # characters of a narrative
 _REPEATED: Final = 3  # times that six words in a row may not come
 
 
-def ungrounded(text: str, source: str, *, techniques: frozenset[str]) -> str:
+def ungrounded(text: str, source: str) -> str:
     """Why the text cannot stand, as the end of the sentence "The model's answer is invalid: …"; "" when nothing speaks against it.
 
-    source: everything the model was told, unhidden. techniques: the ids it may name. The reason quotes nothing.
+    source: everything the model was told, unhidden. The reason quotes nothing.
     """
     stripped = text.strip()
     if len(stripped) < MIN_LENGTH:
         return "it is too short."
     if TOKEN.search(stripped) and any(token not in source for token in TOKEN.findall(stripped)):
         return "it names values that were never given to it."
-    if not set(ids_in(stripped)) <= techniques:
+    if not set(ids_in(stripped)) <= set(ids_in(source)):
         return "it names techniques that the alert does not show."
     lowered = source.lower()
     for kind, shape in (("addresses", _ADDRESS), ("hashes", _HASH), ("vulnerabilities", _CVE), ("links", _URL), ("mailboxes", _EMAIL)):

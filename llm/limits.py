@@ -33,7 +33,7 @@ def _wait(what: str, who: str, clock: Callable[[], float] = time.time) -> float:
     with transaction.atomic():
         row = AskedLately.objects.select_for_update().get(who=who, what=what)
         now = clock()  # under the lock, so that times only grow
-        lately = sorted(then for then in row.times if abs(now - then) < WINDOW)  # a clock that was set back for long forgives
+        lately: list[float] = sorted(then for then in row.times if abs(now - then) < WINDOW)  # a clock that was set back for long forgives
         if len(lately) >= BURST:
             return min(max(lately[0] + WINDOW - now, 1.0), WINDOW)
         AskedLately.objects.filter(pk=row.pk).update(times=[*lately, now])

@@ -8,7 +8,7 @@ strictly and raises LLMBadAnswer (or ValueError) for what is none. Whatever goes
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
@@ -77,7 +77,7 @@ class Model:
             raise LLMBadAnswer(INVALID) from None
         return hidden.restore_json(value)
 
-    def stream(self, instructions: str, data: Any, *, max_tokens: int) -> Iterator[str]:
+    def stream(self, instructions: str, data: Any, *, max_tokens: int) -> Generator[str]:
         """As `text`, while it comes."""
         hidden, messages = _prompt(instructions, data)
         deltas = self._client().stream(messages, max_tokens=max_tokens)

@@ -4,7 +4,7 @@ The deterministic frames come first, so that a slow model keeps nobody from them
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -134,7 +134,7 @@ class Explaining:
         self._frames.close()
         self._chance.close()
 
-    def _tell(self) -> Iterator[Frame]:
+    def _tell(self) -> Generator[Frame]:
         try:
             with self._chance:
                 yield from self._explanation.frames()
@@ -158,7 +158,7 @@ class Explaining:
             yield {"type": "delta", "section": NARRATIVE, "text": f"{sentence} "}
 
 
-def told_live(model: Model, explanation: Explanation) -> Iterator[str]:
+def told_live(model: Model, explanation: Explanation) -> Generator[str]:
     """The model's narrative as it comes. Raises what a model may raise, at its end also for a text that the alert does not bear out."""
     data = explanation.told_to_model()
     told: list[str] = []
@@ -171,7 +171,7 @@ def told_live(model: Model, explanation: Explanation) -> Iterator[str]:
             told.append(delta)
             yield delta
     source = json.dumps(data, ensure_ascii=False)
-    why = ungrounded("".join(told), source, techniques=frozenset(one.technique.id for one in explanation.techniques))
+    why = ungrounded("".join(told), source)
     if why:
         raise LLMBadAnswer(f"The model's answer is invalid: {why}")
 
