@@ -347,6 +347,9 @@ class Environment:
     misp_url: str = variable("MISP_URL", http_url, "", example="https://misp.intel.corp", help="MISP server, for pull and push.")
     misp_api_key: str = variable("MISP_API_KEY", text, "", example="a key", help="Its key.", secret=True)
     misp_push_auto: bool = variable("MISP_PUSH_AUTO", strict_bool, False, example="0", help="Push every posted indicator, not only on request.")
+    misp_push_analysts: bool = variable(
+        "MISP_PUSH_ANALYSTS", strict_bool, False, example="0", help="Analysts of tenants may post STIX objects and push them too."
+    )
     misp_poll_interval: int = variable("MISP_POLL_INTERVAL", _INTERVAL, 1800, example="1800", help="Seconds between polls.")
     otx_api_key: str = variable("OTX_API_KEY", text, "", example="a key", help="AlienVault OTX; unset: the feed is off.", secret=True)
     otx_base_url: str = variable("OTX_BASE_URL", http_url, "https://otx.alienvault.com", example="https://otx-mirror.corp", help="OTX server.")

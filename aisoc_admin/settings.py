@@ -187,7 +187,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",  # the default loads from a public CDN
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SERVE_PERMISSIONS": ["tenants.permissions.HasRole"],
+    "SERVE_PERMISSIONS": ["tenants.permissions.HasAnyRole"],
     "ENUM_NAME_OVERRIDES": {"IndicatorStatus": "threatintel.api.STATUS_CHOICES"},
 }
 

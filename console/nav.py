@@ -42,7 +42,7 @@ def blocked_attempts() -> str:
 
 NAVIGATION: tuple[NavEntry, ...] = (
     NavEntry("Deployment & AI", "console:deployment"),
-    NavEntry("Threat-intel feeds", "console:feeds", note=refused_feeds, roles=INTEL_READERS),
+    NavEntry("Threat-intel feeds", "console:feeds", note=refused_feeds),
     NavEntry("Indicators", "console:indicators", roles=INTEL_READERS),
     NavEntry("Blocked egress", "console:egress", note=blocked_attempts),
     NavEntry("Assist", "console:assist", roles=EVERY_ROLE),
