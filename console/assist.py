@@ -18,6 +18,11 @@ class AssistTool:
 
 TOOLS: Final[tuple[AssistTool, ...]] = (
     AssistTool("Explain an alert", "console:assist", "Class, techniques, evidence and next steps of an alert, and what happened in plain sentences."),
+    AssistTool(
+        "Investigate",
+        "console:investigate",
+        "A bounded round of read-only look-ups on an alert, and a report in which each sentence names its evidence.",
+    ),
 )
 MADE_BY: Final = {"live": (Verdict.OK, "Live: by the model"), "fallback": (Verdict.OFF, "Fallback: by rule")}
 

@@ -14,6 +14,7 @@ from console.access import ReaderRequest, for_roles
 from console.assist import TOOLS, answer_of
 from llm.alerts import Alert, AlertError
 from llm.capabilities import explain as explaining
+from llm.capabilities import investigate as investigating
 from llm.limits import asker, take
 from llm.ndjson import MEDIA_TYPE, Telling, told
 from tenants.models import Tenant
@@ -28,6 +29,13 @@ Tell = Callable[[Alert, Tenant | None], Telling]
 def explain(request: ReaderRequest) -> HttpResponseBase:
     """Explain an alert that is pasted as JSON or text."""
     return _asked(request, "console/assist/explain.html", explaining.CAPABILITY, explaining.Explaining)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_roles(EVERY_ROLE)
+def investigate(request: ReaderRequest) -> HttpResponseBase:
+    """Investigate an alert that is pasted as JSON or text."""
+    return _asked(request, "console/assist/investigate.html", investigating.CAPABILITY, investigating.Investigating)
 
 
 def _asked(request: ReaderRequest, template: str, capability: str, tell: Tell) -> HttpResponseBase:

@@ -31,5 +31,6 @@ urlpatterns = [
     path("settings/egress/egress.json", views.egress_json, name="egress_json"),
     path("settings/egress/egress.md", views.egress_md, name="egress_md"),
     path("assist/", assist_views.explain, name="assist"),
+    path("assist/investigate/", assist_views.investigate, name="investigate"),
     path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("console/favicon.svg"))),
 ]

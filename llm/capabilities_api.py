@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from airgap.bodies import bounded_json
 from llm.alerts import MAX_TAGS, MAX_TEXT, MAX_TITLE, Alert, AlertError
-from llm.capabilities import explain
+from llm.capabilities import explain, investigate
 from llm.limits import asker, take
 from llm.ndjson import Lines, told
 from tenants.acting import Acting, acting
@@ -75,6 +75,27 @@ class ExplainView(CapabilityView):
         """What an alert is: class, techniques, evidence and next steps by rule; the narrative by the tenant's model where there is one."""
         alert = alert_of(request.data)
         return told(explain.Explaining(alert, self.asked_by(request).tenant))
+
+
+class InvestigateView(CapabilityView):
+    capability = investigate.CAPABILITY
+    renderer_classes = (JSONRenderer, Lines)
+
+    @extend_schema(
+        operation_id="investigate",
+        request=AlertRequestSchema,
+        responses={
+            (200, "application/x-ndjson"): OpenApiResponse(
+                OpenApiTypes.STR,
+                "One JSON object a line: step, evidence, delta, report (sentences with the ids of their evidence), error, done (path, reason)."
+                " The headers X-LLM-Path and X-LLM-Reason say what is planned.",
+            )
+        },
+    )
+    def post(self, request: Request) -> StreamingHttpResponse:
+        """A bounded investigation with read-only tools; by the tenant's model where there is one, else in a fixed order."""
+        alert = alert_of(request.data)
+        return told(investigate.Investigating(alert, self.asked_by(request).tenant))
 
 
 def alert_of(body: Any) -> Alert:

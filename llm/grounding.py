@@ -45,13 +45,13 @@ MIN_LENGTH: Final = 40  # characters of a narrative
 _REPEATED: Final = 3  # times that six words in a row may not come
 
 
-def ungrounded(text: str, source: str) -> str:
+def ungrounded(text: str, source: str, *, least: int = MIN_LENGTH) -> str:
     """Why the text cannot stand, as the end of the sentence "The model's answer is invalid: …"; "" when nothing speaks against it.
 
-    source: everything the model was told, unhidden. The reason quotes nothing.
+    source: everything the model was told, unhidden. least: characters that it has at least. The reason quotes nothing.
     """
     stripped = text.strip()
-    if len(stripped) < MIN_LENGTH:
+    if len(stripped) < least:
         return "it is too short."
     if TOKEN.search(stripped) and any(token not in source for token in TOKEN.findall(stripped)):
         return "it names values that were never given to it."

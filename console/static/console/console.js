@@ -93,8 +93,8 @@
     const show = (answer, frame) => {
       const text = answer.querySelector("[data-text]");
       const into = answer.querySelector(`[data-into="${CSS.escape(frame.type)}"]`);
-      if (frame.type === "delta") text.textContent += frame.text;
-      if (frame.type === "reset") text.textContent = "";
+      if (text && frame.type === "delta") text.textContent += frame.text;
+      if (text && frame.type === "reset") text.textContent = "";
       if (frame.type === "error") complain(frame.detail);
       if (frame.type === "done") {
         answer.querySelector("[data-done]").hidden = false;
@@ -104,7 +104,7 @@
         say("The answer is complete.");
       }
       if (into) {
-        (frame.items || [frame]).forEach((item) => fill(into.querySelector("template"), item));
+        (frame.sentences || [frame]).forEach((item) => fill(into.querySelector("template"), item));
         answer.querySelectorAll(`[data-part="${CSS.escape(frame.type)}"]`).forEach((part) => { part.hidden = false; });
       }
     };
@@ -121,7 +121,7 @@
       }
       answer.querySelectorAll("[data-made]").forEach((made) => made.remove());
       answer.querySelectorAll("[data-part], [data-done], [data-busy]").forEach((part) => { part.hidden = true; });
-      answer.querySelector("[data-text]").textContent = "";
+      answer.querySelectorAll("[data-text]").forEach((text) => { text.textContent = ""; });
       answer.hidden = false;
       answer.querySelector("h2").focus();
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
