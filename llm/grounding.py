@@ -20,25 +20,12 @@ _VERDICT = re.compile(
     r"|(?:can|may|should) (?:safely )?be (?:ignored|closed|dismissed|suppressed)|nothing (?:suspicious|malicious)|not (?:malicious|a threat))\b",
     re.IGNORECASE,
 )
-_WORD = re.compile(r"[A-Za-z]{5,}")
+_WORD = re.compile(r"[A-Za-z0-9]{4,}")
 _COMMON = frozenset(
-    (
-        "alert",
-        "about",
-        "after",
-        "event",
-        "which",
-        "there",
-        "their",
-        "these",
-        "where",
-        "security",
-        "system",
-        "activity",
-        "detected",
-        "should",
-        "would",
-        "could",
+    re.findall(
+        r"\w+",
+        "alert about after also been could detected does event following from have here into more security should some such system than that their them then"
+        " there these they this those very what when where which will with would your activity data value label source title true false none",
     )
 )
 MIN_LENGTH: Final = 40  # characters of a narrative
