@@ -9,9 +9,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from airgap.bodies import bounded_json
 from tenants.roles import INTEL_READERS
 from threatintel.api import IndicatorSchema
-from threatintel.bodies import bounded_json
 from threatintel.bulk import look_up
 from threatintel.enrich import enrich
 from threatintel.extract import observables_of

@@ -14,7 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from tenants.accounts import issue_token
 from tenants.models import Membership, Tenant
-from tenants.roles import EVERY_ROLE, INTEL_READERS, READERS, TENANT_ROLES, WRITERS, Role
+from tenants.roles import EVERY_ROLE, INTEL_READERS, LLM_USERS, READERS, TENANT_ROLES, WRITERS, Role
 
 pytestmark = pytest.mark.django_db
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -52,6 +52,8 @@ ROUTES: dict[str, dict[str, May]] = {
     "api/v1/airgap/events.jsonl": reads(EVERY_ROLE),
     "api/v1/airgap/processes": reads(READERS),
     "api/v1/llm/status": reads(PUBLIC),
+    "api/v1/explain": does(LLM_USERS, 400),
+    "api/v1/investigate": does(LLM_USERS, 400),
     "api/v1/threatintel/feeds": reads(INTEL_READERS),
     "api/v1/threatintel/feeds/<str:name>/poll": does(WRITERS, 404),
     "api/v1/iocs/search": reads(INTEL_READERS),
@@ -84,6 +86,8 @@ ROUTES: dict[str, dict[str, May]] = {
     "settings/egress/": reads(READERS),
     "settings/egress/egress.json": reads(READERS),
     "settings/egress/egress.md": reads(READERS),
+    "assist/": {"GET": May(EVERY_ROLE), "POST": May(LLM_USERS, 400)},
+    "assist/investigate/": {"GET": May(EVERY_ROLE), "POST": May(LLM_USERS, 400)},
 }
 SIGNING_IN_AND_OUT = {"login/", "logout/"}  # tests/console/test_access.py
 READERS_OF_PAGES = ("anonymous", *sorted(EVERY_ROLE))
@@ -193,7 +197,7 @@ def test_the_navigation_shows_what_the_role_may_open_and_nothing_else(client: Cl
     first = client.get("/").headers["Location"]
     shown = set(re.findall(r'<li><a href="([^"]+)"', client.get(first).content.decode()))
     role = Membership.objects.get().role
-    assert shown == {f"/{route}" for route in ROUTES if re.fullmatch(r"settings/[a-z]+/", route) and role in ROUTES[route]["GET"].roles}
+    assert shown == {f"/{route}" for route in ROUTES if re.fullmatch(r"settings/[a-z]+/|assist/", route) and role in ROUTES[route]["GET"].roles}
     assert first in shown
 
 
