@@ -4,8 +4,7 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import NotFound, ValidationError
-from rest_framework.permissions import AllowAny, IsAuthenticated
+from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -13,7 +12,8 @@ from rest_framework.views import APIView
 from llm.config import Provider
 from llm.resolver import Path, Source
 from llm.snapshot import llm_snapshot, tenant_snapshot
-from tenants.acting import acting_for
+from tenants.permissions import HasRole, acting_in
+from tenants.roles import EVERY_ROLE
 
 
 class LLMStatus(serializers.Serializer[object]):
@@ -38,12 +38,14 @@ class LLMStatusView(APIView):
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
+    read_roles = EVERY_ROLE
+    names_tenant = True
 
     def get_authenticators(self) -> list[Any]:
         return [kind() for kind in APIView.authentication_classes] if self._of_tenant() else []
 
     def get_permissions(self) -> list[Any]:
-        return [IsAuthenticated()] if self._of_tenant() else [AllowAny()]
+        return [HasRole()] if self._of_tenant() else [AllowAny()]
 
     @extend_schema(
         operation_id="llm_status",
@@ -53,15 +55,8 @@ class LLMStatusView(APIView):
     )
     def get(self, request: Request) -> Response:
         """The LLM that the environment configures, or a tenant's, as the runtime would use it now."""
-        if not self._of_tenant():
-            return Response(llm_snapshot().as_dict())
-        slug = request.query_params["tenant"]
-        if not slug:
-            raise ValidationError({"tenant": ["Name a tenant, or leave the parameter out."]})
-        now = acting_for(request, slug)
-        if now is None:
-            raise NotFound("You belong to no such tenant.")
-        return Response(tenant_snapshot(now.slug))
+        now = acting_in(request, self) if self._of_tenant() else None
+        return Response(llm_snapshot().as_dict() if now is None else tenant_snapshot(now.slug))
 
     def _of_tenant(self) -> bool:
         request = getattr(self, "request", None)

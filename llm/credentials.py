@@ -93,7 +93,7 @@ def remove_credential(tenant: Tenant, *, by: str) -> bool:
         if row is None:
             return False
         TenantCredential.objects.for_tenant(tenant).filter(pk=row.pk).delete()
-        change = CredentialChange(at=timezone.now(), by=by, action=CredentialChange.Action.REMOVED, old_host=_host_of(row))
+        change = CredentialChange(at=timezone.now(), by=by, action=CredentialChange.Action.REMOVED, old_host=host_of(_url_of(row)))
         _write_down(tenant, change)
     log.info(CREDENTIAL_REMOVED, tenant=tenant.slug, by=by, host=change.old_host)
     return True
@@ -124,7 +124,7 @@ def reseal(tenant: Tenant, *, by: str) -> bool:
         rows = TenantCredential.objects.for_tenant(tenant).filter(pk=row.pk, sealed_key=row.sealed_key)
         if not rows.update(sealed_key=sealed, key_fingerprint=vault.fingerprint):
             return False  # another write was faster, and sealed with the first key
-        _write_down(tenant, CredentialChange(at=timezone.now(), by=by, action=CredentialChange.Action.RESEALED, new_host=_host_of(row)))
+        _write_down(tenant, CredentialChange(at=timezone.now(), by=by, action=CredentialChange.Action.RESEALED, new_host=host_of(_url_of(row))))
     log.info(CREDENTIAL_RESEALED, tenant=tenant.slug, by=by)
     return True
 
@@ -198,19 +198,19 @@ def _make(tenant: Tenant, checked: _Checked, by: str, now: datetime) -> tuple[Te
     except IntegrityError:
         raise CredentialError(409, "stale", "Somebody else has made this row meanwhile. Load it again.", "version") from None
     changed = [name for name in ("provider", "base_url", "model", "api_key", "enabled") if name != "api_key" or checked.key]
-    return row, CredentialChange(at=now, by=by, action=CredentialChange.Action.SAVED, fields=changed, new_host=_host_of(row))
+    return row, CredentialChange(at=now, by=by, action=CredentialChange.Action.SAVED, fields=changed, new_host=host_of(_url_of(row)))
 
 
 def _change(tenant: Tenant, row: TenantCredential, checked: _Checked, by: str, now: datetime) -> tuple[TenantCredential, CredentialChange]:
     changed = [name for name in ("provider", "base_url", "model", "enabled") if getattr(row, name) != getattr(checked, name)]
-    old_host = _host_of(row)
+    old_host = host_of(_url_of(row))
     rows = TenantCredential.objects.for_tenant(tenant).filter(pk=row.pk, version=row.version)
     if not rows.update(**_values(tenant, checked, by, now), version=F("version") + 1):
         raise CredentialError(409, "stale", "Somebody else has changed this meanwhile. Load it again.", "version")
     row.refresh_from_db()
     action = CredentialChange.Action.ROTATED if checked.key else CredentialChange.Action.SAVED
     fields = [*changed, *(["api_key"] if checked.key else [])]
-    return row, CredentialChange(at=now, by=by, action=action, fields=fields, old_host=old_host, new_host=_host_of(row))
+    return row, CredentialChange(at=now, by=by, action=action, fields=fields, old_host=old_host, new_host=host_of(_url_of(row)))
 
 
 def _values(tenant: Tenant, checked: _Checked, by: str, now: datetime) -> dict[str, Any]:
@@ -239,9 +239,9 @@ def _url_of(row: TenantCredential) -> str:
     return row.base_url or next((url for provider, url in DEFAULT_URLS.items() if provider.value == row.provider), "")
 
 
-def _host_of(row: TenantCredential) -> str:
-    """host, or host:port where the port is not the scheme's own."""
-    url = Url.parse(_url_of(row))
+def host_of(base_url: str) -> str:
+    """host, or host:port where the port is not the scheme's own; "" for text that is no URL."""
+    url = Url.parse(base_url)
     if isinstance(url, Malformed):
         return ""
     return str(url.host) if url.port == DEFAULT_PORTS[url.scheme] else f"{url.host}:{url.port}"
