@@ -9,6 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from airgap.snapshot import AirgapSnapshot, UrlDecision, airgap_snapshot, explain_url
+from console.capabilities import CapabilityRow, capability_rows
 from console.egress import blocked_lately
 from console.fleet import Fleet, read_fleet
 from console.guard import guard_sentence, guard_verdict
@@ -35,7 +36,7 @@ class LanguageModel:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentPage:
-    """One answer of the page, in HTML, Markdown and JSON alike. `blocked`: attempts of the last 24 h, None when not known."""
+    """One answer of the page, in HTML, Markdown and JSON alike. `blocked`: attempts of the last 24 h; it and `capabilities` are None when not known."""
 
     banner: Banner
     computed_at: datetime
@@ -44,6 +45,7 @@ class DeploymentPage:
     process: ProcessSnapshot
     fleet: Fleet
     blocked: int | None
+    capabilities: list[CapabilityRow] | None
     guard_verdict: Verdict
     guard_sentence: str
     origins: Mapping[str, Origin]
@@ -57,6 +59,7 @@ class DeploymentPage:
             "airgap": self.airgap.as_dict(),
             "blocked_24h": self.blocked,
             "llm": self.model.snapshot.as_dict(),
+            "capabilities": None if self.capabilities is None else [row.as_dict() for row in self.capabilities],
             "processes": [row.as_dict() for row in self.fleet.rows],
             "seen_by": self.process.as_dict(),
             "origins": {name: asdict(origin) for name, origin in self.origins.items()},
@@ -75,6 +78,7 @@ def deployment_page() -> DeploymentPage:
         process=process,
         fleet=fleet,
         blocked=blocked_lately(),
+        capabilities=capability_rows(),
         guard_verdict=guard_verdict(airgap.enabled, process.guard),
         guard_sentence=guard_sentence(airgap.enabled, process.guard),
         origins=origins(model.snapshot),
