@@ -26,6 +26,7 @@ from airgap.ed25519 import read_key
 from airgap.hosts import Host, Malformed, Url
 from airgap.policy import AllowEntry, EgressPolicy, parse_allowlist, strict_bool
 from airgap.relay import MailRelay
+from airgap.tenant_rule import Own, TenantRule
 
 T = TypeVar("T")
 
@@ -183,6 +184,11 @@ def _database_host(url: str) -> Host | None:
     if isinstance(host, Malformed):
         raise ValueError(f"One host is needed: {host.reason}")
     return host
+
+
+def _canonical(host: str) -> str:
+    parsed = Host.parse(host)
+    return host if isinstance(parsed, Malformed) else parsed.text
 
 
 _BROKER = re.compile(
@@ -432,8 +438,31 @@ class Environment:
         return EgressPolicy(self.airgapped, self.allowlist)
 
     @property
+    def tenant_rule(self) -> TenantRule:
+        """What no tenant's URL may reach: the hosts of this deployment's own parts, as far as they have one, and the operator's list."""
+        own: list[Own] = []
+        if self.database_url and (host := _database_host(self.database_url)) is not None:
+            own.append(Own("database", str(host), int(database_config(self.database_url).get("PORT") or 5432)))
+        if (match := _BROKER.fullmatch(self.broker_url)) is not None:
+            own.append(Own("broker and cache", _canonical(match["host"].strip("[]")), int(match["port"] or 6379)))
+        if self.email is not None:
+            own.append(Own("mail relay", self.email.host, self.email.port))
+        return TenantRule(tuple(own), self.byok_denied_hosts)
+
+    @property
     def email(self) -> MailRelay | None:
         return MailRelay.parse(self.email_url) if self.email_url else None
+
+    def credential_keys(self, make: Callable[[], str]) -> tuple[str, ...]:
+        """The vault's keys, the sealing one first; `make` gives it where the environment has none. Raises EnvError."""
+        sealing = self.credential_key or make().strip()
+        try:
+            fernet_key(sealing)
+        except ValueError:
+            raise EnvError(
+                "The file credential_key in the data folder is no Fernet key. Restore it from a backup, or set AISOC_CREDENTIAL_KEY."
+            ) from None
+        return tuple(dict.fromkeys((sealing, *self.credential_key_rotation_from)))
 
     @property
     def llm_families(self) -> dict[str, tuple[str, str, str]]:

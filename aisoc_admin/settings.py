@@ -21,6 +21,7 @@ try:
     try:
         SECRET_KEY = ENV.secret_key or keys.kept_secret(DATA_DIR / "secret_key", keys.new_secret_key)
         AIRGAP_SIGNING_KEY = read_key(ENV.signing_key or keys.kept_secret(DATA_DIR / "signing_key", keys.new_signing_key))
+        CREDENTIAL_KEYS = ENV.credential_keys(lambda: keys.kept_secret(DATA_DIR / "credential_key", keys.new_credential_key))
     except OSError as error:
         raise env.EnvError(f"AISOC_DATA_DIR={ENV.data_dir} cannot be written ({type(error).__name__}). Use a folder that this user owns.") from None
     except ValueError as error:
@@ -42,6 +43,7 @@ BIND = ENV.bind
 
 # ── Air gap ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 AIRGAP_POLICY = ENV.policy
+AIRGAP_TENANT_RULE = ENV.tenant_rule
 AIRGAP_GUARD = ENV.guard
 AIRGAP_SERVICE = SERVICE
 AIRGAP_SPOOL_DIR = DATA_DIR / "spool"
@@ -188,7 +190,13 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",  # the default loads from a public CDN
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SERVE_PERMISSIONS": ["tenants.permissions.HasAnyRole"],
-    "ENUM_NAME_OVERRIDES": {"IndicatorStatus": "threatintel.api.STATUS_CHOICES", "DeliveryState": "actions.models.Delivery.State"},
+    "ENUM_NAME_OVERRIDES": {
+        "IndicatorStatus": "threatintel.api.STATUS_CHOICES",
+        "DeliveryState": "actions.models.Delivery.State",
+        "LLMProvider": "llm.api.PROVIDERS",
+        "LLMPath": "llm.api.PATHS",
+        "TenantLLMProvider": "llm.credentials_api.PROVIDERS",
+    },
 }
 
 # ── Mail ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

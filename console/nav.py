@@ -46,6 +46,7 @@ NAVIGATION: tuple[NavEntry, ...] = (
     NavEntry("Indicators", "console:indicators", roles=INTEL_READERS),
     NavEntry("Blocked egress", "console:egress", note=blocked_attempts),
     NavEntry("Channels", "console:channels"),
+    NavEntry("Assist", "console:assist", roles=EVERY_ROLE),
     NavEntry("Admin", "admin:index", roles=EVERY_ROLE, staff=True),
 )
 

@@ -17,7 +17,9 @@ pytest_plugins = [
     "tests.plugins.misp_server",
     "tests.plugins.receiver",
     "tests.plugins.smtp",
+    "tests.plugins.llm_server",
     "tests.plugins.taxii_server",
+    "tests.plugins.model_server",
     "tests.plugins.warning_lists",
 ]
 
@@ -76,6 +78,7 @@ def environment(settings: object) -> Callable[..., env.Environment]:
     def put(**variables: str) -> env.Environment:
         settings.ENV = env.read(variables)
         settings.AIRGAP_POLICY = settings.ENV.policy
+        settings.AIRGAP_TENANT_RULE = settings.ENV.tenant_rule
         first.airgap_status.cache_clear()
         first.llm_status.cache_clear()
         return settings.ENV

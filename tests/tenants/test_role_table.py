@@ -14,7 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from tenants.accounts import issue_token
 from tenants.models import Membership, Tenant
-from tenants.roles import EVERY_ROLE, INTEL_READERS, READERS, TENANT_ROLES, WRITERS, Role
+from tenants.roles import CREDENTIAL_READERS, CREDENTIAL_WRITERS, EVERY_ROLE, INTEL_READERS, LLM_USERS, READERS, TENANT_ROLES, WRITERS, Role
 
 pytestmark = pytest.mark.django_db
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -25,12 +25,13 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "roles.md"
 
 @dataclass(frozen=True, slots=True)
 class May:
-    """The roles that get `status`; the others get 403, nobody gets 401 or the login page."""
+    """The roles that get `status`; the others get 403, nobody gets 401 or the login page. unnamed: what those get who act for no tenant."""
 
     roles: frozenset[Any]
     status: int = 200
     body: dict[str, Any] = field(default_factory=dict)
     query: str = ""
+    unnamed: int | None = None
 
 
 def reads(roles: frozenset[Any], status: int = 200, query: str = "") -> dict[str, May]:
@@ -52,6 +53,14 @@ ROUTES: dict[str, dict[str, May]] = {
     "api/v1/airgap/events.jsonl": reads(EVERY_ROLE),
     "api/v1/airgap/processes": reads(READERS),
     "api/v1/llm/status": reads(PUBLIC),
+    "api/v1/llm/credentials": {
+        "GET": May(CREDENTIAL_READERS, unnamed=400),
+        "PUT": May(CREDENTIAL_WRITERS, 422, unnamed=400),
+        "DELETE": May(CREDENTIAL_WRITERS, 204, unnamed=400),
+    },
+    "api/v1/llm/credentials/test": {"POST": May(CREDENTIAL_WRITERS, unnamed=400)},
+    "api/v1/explain": does(LLM_USERS, 400),
+    "api/v1/investigate": does(LLM_USERS, 400),
     "api/v1/threatintel/feeds": reads(INTEL_READERS),
     "api/v1/threatintel/feeds/<str:name>/poll": does(WRITERS, 404),
     "api/v1/threatintel/feeds/<str:kind>/import": does(WRITERS, 404),
@@ -93,6 +102,8 @@ ROUTES: dict[str, dict[str, May]] = {
     "settings/channels/channels.json": reads(READERS),
     "settings/channels/channels.md": reads(READERS),
     "settings/channels/<str:name>/test/": {**ELSEWHERE, "POST": May(WRITERS, 404)},
+    "assist/": {"GET": May(EVERY_ROLE), "POST": May(LLM_USERS, 400)},
+    "assist/investigate/": {"GET": May(EVERY_ROLE), "POST": May(LLM_USERS, 400)},
 }
 SIGNING_IN_AND_OUT = {"login/", "logout/"}  # tests/console/test_access.py
 READERS_OF_PAGES = ("anonymous", *sorted(EVERY_ROLE))
@@ -156,7 +167,7 @@ def expected(route: str, role: str, may: May | None) -> set[int]:
     if may is None:  # no such method: some views look at the role first
         return {401, 403, 405}
     if role in may.roles:
-        return {may.status}
+        return {may.status if may.unnamed is None or role in TENANT_ROLES else may.unnamed}
     return {403} if role != "anonymous" else {401} if is_api(route) else {302}
 
 
@@ -202,7 +213,7 @@ def test_the_navigation_shows_what_the_role_may_open_and_nothing_else(client: Cl
     first = client.get("/").headers["Location"]
     shown = set(re.findall(r'<li><a href="([^"]+)"', client.get(first).content.decode()))
     role = Membership.objects.get().role
-    assert shown == {f"/{route}" for route in ROUTES if re.fullmatch(r"settings/[a-z]+/", route) and role in ROUTES[route]["GET"].roles}
+    assert shown == {f"/{route}" for route in ROUTES if re.fullmatch(r"settings/[a-z]+/|assist/", route) and role in ROUTES[route]["GET"].roles}
     assert first in shown
 
 
