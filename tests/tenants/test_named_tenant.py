@@ -64,7 +64,7 @@ def ask(method: str, held: str, query: str, chosen: str | None = None) -> Any:
         ("get", "tenant_admin acme", "?tenant=acme", "tenant_admin acme"),
         ("put", "tenant_admin acme", "", "tenant_admin acme"),
         ("put", "tenant_admin acme", "?tenant=globex", 404),
-        ("get", "analyst acme", "?tenant=acme", 403),
+        ("get", "analyst acme", "?tenant=acme", "analyst acme"),
         ("get", "analyst acme", "?tenant=globex", 404),
         ("put", "", "?tenant=acme", 403),
         ("put", "tenant_admin acme, analyst globex", "?tenant=globex", 403),
