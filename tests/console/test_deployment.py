@@ -273,13 +273,13 @@ def test_blank_text_asks_for_a_host(auditor: Client, text: Text) -> None:
 def test_live_means_that_it_worked_lately(operator: Client, environment: Put, text: Text, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outcomes, "_noted", {})
     environment(AISOC_AIRGAPPED="1", LLM_BASE_URL="http://ollama:11434")
-    assert "never tried: nothing has been asked of it" in text(operator.get(URL))
+    assert "never tried: nothing was asked of it yet" in text(operator.get(URL))
     outcomes.note(resolved_for(None), "")
-    assert "Answered lately yes " in text(operator.get(URL))
+    assert "Lately answered " in text(operator.get(URL))
     outcomes.note(resolved_for(None), "ollama did not answer within 20 s.")
     page = text(operator.get(URL))
     assert "The language model is configured and allowed, but its last call failed. ollama did not answer within 20 s." in page
-    assert "Answered lately failing since " in page
+    assert "Lately failing ollama did not answer within 20 s. It began " in page
     lately = operator.get(f"{URL}deployment.json").json()["llm_lately"]
     assert (lately["state"], lately["reason"]) == ("failing", "ollama did not answer within 20 s.")
-    assert "| Answered lately | failing: ollama did not answer within 20 s. |" in operator.get(f"{URL}deployment.md").content.decode()
+    assert "| Lately | failing: ollama did not answer within 20 s. |" in operator.get(f"{URL}deployment.md").content.decode()
