@@ -9,6 +9,10 @@ class AirgapConfig(AppConfig):
     verbose_name = "Air gap"
 
     def ready(self) -> None:
+        from airgap import announce, standing
+
+        for source in (standing.drifting, standing.attempts, standing.failing_items):
+            announce.register_source(f"airgap.{source.__name__}", source)
         if events.recorder() is None:  # the guard is installed by the settings; a project without one has no recorder yet
             events.configure(settings.AIRGAP_SPOOL_DIR, service=settings.AIRGAP_SERVICE)
         if settings.AIRGAP_POLICY.enabled and (scrubbed := guard.scrub_proxies()):

@@ -10,8 +10,9 @@ import binascii
 import hashlib
 from dataclasses import dataclass, field
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,22 @@ def read_key(text: str) -> SigningKey:
     private = Ed25519PrivateKey.from_private_bytes(seed)
     public = private.public_key().public_bytes_raw()
     return SigningKey(private, public, fingerprint_of(public))
+
+
+def public_pem(public: bytes) -> str:
+    """The public key as others carry it: PEM (RFC 7468) of its SubjectPublicKeyInfo (RFC 8410)."""
+    return Ed25519PublicKey.from_public_bytes(public).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def read_public_pem(text: bytes) -> bytes:
+    """The 32 raw bytes of a public key in PEM. Raises ValueError."""
+    try:
+        key = load_pem_public_key(text)
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("It is not an Ed25519 public key in PEM.")
+    return key.public_bytes_raw()
 
 
 def fingerprint_of(public: bytes) -> str:

@@ -4,16 +4,19 @@ The relay's host is judged before anything is looked up, its addresses before an
 judged address is dialled. AISOC_CA_BUNDLE verifies the relay's certificate.
 """
 
+import contextlib
 import io
 import smtplib
 import socket
 import ssl
+from email.utils import parseaddr
 from functools import cached_property
 from time import monotonic
 from typing import Any, Final
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.mail import EmailMessage
 from django.core.mail.backends.smtp import EmailBackend
 from django.core.mail.utils import DNS_NAME
 
@@ -23,6 +26,7 @@ from airgap.blocked import AirgapBlocked
 from airgap.events import Layer
 from airgap.lookup import Refuse, judged_addresses
 from airgap.policy import Decision
+from airgap.relay import MailRelay
 from airgap.transport import tls_context
 
 TIMEOUT: Final = 10.0  # seconds for each wait
@@ -62,6 +66,56 @@ class GatedEmailBackend(EmailBackend):
         refusal = events.refusal_of(decision, host=host, port=port, layer=Layer.MAIL, scheme="smtp", purpose=self._purpose, tenant=self._tenant)
         events.record(refusal)
         return AirgapBlocked(decision, host=host, port=port, layer=Layer.MAIL)
+
+
+class NotTaken(Exception):
+    """The relay did not take a mail. permanent: it would not take it later either. str() holds nothing that the relay wrote."""
+
+    def __init__(self, reason: str, *, permanent: bool) -> None:
+        super().__init__(reason)
+        self.permanent = permanent
+
+
+def hand_in(message: EmailMessage, relay: MailRelay, *, purpose: str) -> int:
+    """Give a mail to the relay: how many of its receivers were refused, which Django would not say. Raises NotTaken, AirgapBlocked."""
+    backend = GatedEmailBackend(
+        host=relay.host,
+        port=relay.port,
+        username=relay.username,
+        password=relay.password,
+        use_tls=relay.starttls,
+        use_ssl=relay.tls,
+        purpose=purpose,
+    )
+    try:
+        backend.open()
+        connection: Any = backend.connection
+        content: Any = message.message()  # Django's own class, which takes linesep
+        refused = connection.sendmail(parseaddr(message.from_email)[1], message.recipients(), content.as_bytes(linesep="\r\n"))
+    except smtplib.SMTPRecipientsRefused as error:
+        permanent = all(code >= 500 for code, _text in error.recipients.values())
+        raise NotTaken(f"{relay.host} refused every receiver.", permanent=permanent) from None
+    except smtplib.SMTPResponseException as error:
+        raise NotTaken(f"{relay.host} answered {error.smtp_code}{_MEANING.get(type(error), '.')}", permanent=500 <= error.smtp_code < 600) from None
+    except smtplib.SMTPNotSupportedError:
+        raise NotTaken(f"{relay.host} does not offer what EMAIL_URL asks for: STARTTLS, a login, or names beyond ASCII.", permanent=True) from None
+    except UnicodeError:  # its text quotes the password
+        raise NotTaken("User name or password of EMAIL_URL has characters that no login takes.", permanent=True) from None
+    except ssl.SSLError as error:
+        raise NotTaken(f"{relay.host}: no TLS ({type(error).__name__}); does AISOC_CA_BUNDLE vouch for its certificate?", permanent=False) from None
+    except OSError as error:  # smtplib's other errors too
+        raise NotTaken(f"{relay.host}: no connection, or it broke off ({type(error).__name__}).", permanent=False) from None
+    finally:
+        with contextlib.suppress(OSError):  # what was taken is taken, however the farewell goes
+            backend.close()
+    return len(refused)
+
+
+_MEANING: Final[dict[type[smtplib.SMTPResponseException], str]] = {
+    smtplib.SMTPAuthenticationError: " to the login of EMAIL_URL.",
+    smtplib.SMTPSenderRefused: " to the sender: check ALERT_EMAIL_FROM.",
+    smtplib.SMTPDataError: " to the mail itself.",
+}
 
 
 class _RelayConnection(smtplib.SMTP):

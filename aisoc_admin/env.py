@@ -21,6 +21,7 @@ from urllib.parse import unquote
 
 import environ
 
+from airgap.announce import Kind
 from airgap.ed25519 import read_key
 from airgap.hosts import Host, Malformed, Url
 from airgap.policy import AllowEntry, EgressPolicy, parse_allowlist, strict_bool
@@ -34,6 +35,7 @@ FILE_SUFFIX = "_FILE"
 SERVICES = ("api", "agents", "threatintel", "actions", "enrichment")
 GUARD_MODES = ("enforce", "report", "off")
 ENVIRONMENTS = ("development", "production")
+CHANNELS = ("slack", "teams", "webhook", "pagerduty", "opsgenie", "mail")  # a test holds it equal to the rows of actions/registry.py
 KEV_URL = "https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json"
 TEST_NAMES = ("AISOC_TEST_REQUIRE",)  # read by bin/test alone; known here so that it stops no process
 # What a DATABASE_URL may say beside the host. libpq would follow `host`, `hostaddr` and `service` past the check below.
@@ -212,6 +214,39 @@ def email_url(raw: str) -> str:
     return raw.strip()
 
 
+_ADDRESS = re.compile(r"[^@\s<>,;:\"\\()\[\]]{1,64}@[^@\s<>,;:\"\\()\[\]]{1,253}")  # one plain address; what a relay takes is for it to say
+
+
+def mail_address(raw: str) -> str:
+    address = raw.strip()
+    if not (address.isascii() and address.isprintable() and _ADDRESS.fullmatch(address)):
+        raise ValueError("It is not a mail address.")
+    return address
+
+
+def mail_addresses(raw: str) -> tuple[str, ...]:
+    return tuple(mail_address(item) for item in comma_list(raw))
+
+
+def webhook_secret(raw: str) -> str:
+    """`whsec_` and base64, as Standard Webhooks writes secrets; other text is taken as it is. At least 24 bytes, as it asks for."""
+    secret = raw.strip()
+    if secret.startswith("whsec_"):
+        try:
+            length = len(base64.b64decode(secret.removeprefix("whsec_"), validate=True))
+        except (binascii.Error, ValueError):
+            length = 0
+    else:
+        length = len(secret.encode())
+    if not 24 <= length <= 512:
+        raise ValueError("It has not 24 to 512 bytes.")
+    return secret
+
+
+def kinds(raw: str) -> tuple[str, ...]:
+    return tuple(one_of(*Kind)(item) for item in comma_list(raw))
+
+
 _INTERVAL = whole_number(1, 31 * 86400)
 _PORT = whole_number(1, 65535)
 
@@ -364,6 +399,14 @@ class Environment:
         "TEAMS_WEBHOOK_URL", http_url, "", example="https://teams-relay.corp/hook", help="Teams webhook or relay.", secret=True
     )
     alert_webhook_url: str = variable("ALERT_WEBHOOK_URL", http_url, "", example="https://soar.corp/hook", help="Generic webhook.", secret=True)
+    webhook_secret: str = variable(
+        "AISOC_WEBHOOK_SECRET",
+        webhook_secret,
+        "",
+        example="32 random characters or more",
+        help="Signs what goes to ALERT_WEBHOOK_URL (HMAC-SHA256, Standard Webhooks); 24 bytes or more. Unset: not signed.",
+        secret=True,
+    )
     pagerduty_url: str = variable(
         "PAGERDUTY_URL", http_url, "https://events.pagerduty.com", example="https://pd-relay.corp", help="PagerDuty Events API."
     )
@@ -371,7 +414,24 @@ class Environment:
     opsgenie_url: str = variable("OPSGENIE_URL", http_url, "https://api.opsgenie.com", example="https://og-relay.corp", help="Opsgenie API.")
     opsgenie_api_key: str = variable("OPSGENIE_API_KEY", text, "", example="a key", help="Opsgenie key.", secret=True)
     email_url: str = variable("EMAIL_URL", email_url, "", example="smtp+tls://mail.corp:587", help="Mail relay.", secret=True)
-    alert_email_to: tuple[str, ...] = variable("ALERT_EMAIL_TO", comma_list, (), example="soc@example.corp", help="Receivers of alert mail.")
+    alert_email_to: tuple[str, ...] = variable("ALERT_EMAIL_TO", mail_addresses, (), example="soc@example.corp", help="Receivers of alert mail.")
+    alert_email_from: str = variable("ALERT_EMAIL_FROM", mail_address, "aisoc@localhost", example="aisoc@example.corp", help="Sender of alert mail.")
+    notify_channel: str = variable(
+        "AISOC_NOTIFY_CHANNEL", one_of(*CHANNELS), "", example="slack", help="Channel that the product itself tells things; unset: it tells nothing."
+    )
+    notify_events: tuple[str, ...] = variable(
+        "AISOC_NOTIFY_EVENTS", kinds, tuple(kind.value for kind in Kind), example="drift,egress", help="What it tells."
+    )
+    notify_quiet: int = variable(
+        "AISOC_NOTIFY_QUIET",
+        _INTERVAL,
+        3600,
+        example="3600",
+        help="Seconds without it after which the same matter is news again, and between two tellings.",
+    )
+    notify_repeat: int = variable(
+        "AISOC_NOTIFY_REPEAT", _INTERVAL, 86400, example="86400", help="Seconds after which a matter that still holds is told again."
+    )
 
     @property
     def policy(self) -> EgressPolicy:

@@ -14,7 +14,12 @@ from threatintel.beat import Timetable, announce, hold_lease, release_lease
 from threatintel.registry import feeds
 from threatintel.schedule import plan
 
-CHORES = {"threatintel.tasks.tidy": 3600.0, "threatintel.tasks.retry_misp_pushes": 60.0}  # task: every so many seconds
+CHORES = {  # task: every so many seconds, in this queue
+    "threatintel.tasks.tidy": (3600.0, "intel"),
+    "threatintel.tasks.retry_misp_pushes": (60.0, "intel"),
+    "actions.tasks.sweep": (10.0, "actions"),
+    "actions.tasks.watch": (60.0, "actions"),
+}
 CHORES_AFTER = 45.0  # seconds of leadership
 TICK = 1.0  # seconds; a lease is renewed at each
 log = structlog.stdlib.get_logger("beat")
@@ -59,9 +64,10 @@ class LeasedScheduler(Scheduler):
     def _send_chores(self, now: float) -> None:
         for task, due in self.chores.items():
             if due <= now:
-                self.chores[task] = now + CHORES[task]
+                every, queue = CHORES[task]
+                self.chores[task] = now + every
                 try:
-                    self.app.send_task(task, queue="intel", retry=False, expires=CHORES[task])
+                    self.app.send_task(task, queue=queue, retry=False, expires=every)
                 except Exception as error:  # as for polls: kombu raises what the transport raises
                     log.warning("beat.not_sent", task=task, error=type(error).__name__)
                     return

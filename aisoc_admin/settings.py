@@ -78,6 +78,7 @@ INSTALLED_APPS = [
     "tenants",
     "llm",
     "threatintel",
+    "actions",
     "console",
 ]
 
@@ -194,6 +195,7 @@ SPECTACULAR_SETTINGS = {
         "LLMProvider": "llm.api.PROVIDERS",
         "LLMPath": "llm.api.PATHS",
         "TenantLLMProvider": "llm.credentials_api.PROVIDERS",
+        "DeliveryState": "actions.models.Delivery.State",
     },
 }
 
@@ -203,7 +205,7 @@ EMAIL_BACKEND = "airgap.mail.GatedEmailBackend"
 EMAIL_HOST, EMAIL_PORT = (RELAY.host, RELAY.port) if RELAY else ("", 25)
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = (RELAY.username, RELAY.password) if RELAY else ("", "")
 EMAIL_USE_TLS, EMAIL_USE_SSL = (RELAY.starttls, RELAY.tls) if RELAY else (False, False)
-DEFAULT_FROM_EMAIL = SERVER_EMAIL = "AiSOC Admin <aisoc@localhost>"
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = f"AiSOC Admin <{ENV.alert_email_from}>"
 
 # ── Tasks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 BROKER_IS_EMBEDDED = not ENV.broker_url

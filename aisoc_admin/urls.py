@@ -8,7 +8,7 @@ from aisoc_admin import openapi  # noqa: F401 - registers itself
 from aisoc_admin.api import api_not_found
 from aisoc_admin.health_api import HealthView, ReadyView
 
-api = [path("", include("airgap.urls")), path("", include("llm.urls")), path("", include("threatintel.urls"))]
+api = [path("", include("airgap.urls")), path("", include("llm.urls")), path("", include("threatintel.urls")), path("", include("actions.urls"))]
 
 urlpatterns = [
     path("health", HealthView.as_view()),

@@ -14,7 +14,7 @@ CHANNELS: Final[Mapping[str, str]] = {
     "webhook": "ALERT_WEBHOOK_URL",
     "pagerduty": "PAGERDUTY_URL",
     "opsgenie": "OPSGENIE_URL",
-    "email": "EMAIL_URL",
+    "mail": "EMAIL_URL",
 }
 MALFORMED: Final = frozenset({"(malformed)", "(proxy)"})  # in place of a host that could not be read
 ALLOWABLE: Final = frozenset({Rule.PUBLIC.value, Rule.PRIVATE_NAME_PUBLIC_ANSWER.value})  # rules that an allowlist entry overrules

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import IO, Final, cast
+from typing import Final
 
 from django.core.files.uploadedfile import UploadedFile
-from django.db import DataError
 from django.http import QueryDict
 
 from console.egress_filter import shown
 from console.shown import visible
 from threatintel.models import FeedRun
-from threatintel.offline import KINDS, Carried, import_file, try_file
+from threatintel.offline import KINDS
 from threatintel.specs import FeedError
-from threatintel.store import Counts
+from threatintel.upload import Outcome, WrongDigest, bring_in
 
 TITLES: Final = {
     "kev": "CISA KEV catalogue (JSON)",
@@ -25,22 +23,7 @@ TITLES: Final = {
     "misp": "MISP events (JSON)",
     "otx": "OTX pulses (JSON)",
 }
-MOST_BYTES: Final = 128 * 1024 * 1024  # of an upload; manage.py import_feed takes more
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What an import changed, or would. digest: of the file. run: None of a preview."""
-
-    name: str
-    digest: str
-    counts: Counts
-    run: FeedRun | None = None
-
-    @property
-    def skips(self) -> list[tuple[str, int]]:
-        return sorted(self.counts.skips.items(), key=lambda one: -one[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +55,7 @@ def handle_form(given: QueryDict, upload: UploadedFile[bytes] | None) -> ImportF
     if problems or upload is None:
         return ImportForm(kind, sha256[:200], problems)
     try:
-        outcome = bring_in(kind, upload, sha256, dry_run=given.get("do") != "import")
+        outcome = bring_in(kind, upload, visible(upload.name or "file"), sha256, dry_run=given.get("do") != "import")
     except WrongDigest as wrong:
         return ImportForm(kind, sha256, {"sha256": str(wrong)})
     except FeedError as error:
@@ -80,29 +63,3 @@ def handle_form(given: QueryDict, upload: UploadedFile[bytes] | None) -> ImportF
     if outcome.run is not None and outcome.run.state != FeedRun.State.OK:
         return ImportForm(kind, sha256, {"file": outcome.run.reason})
     return ImportForm(kind, outcome.digest, outcome=outcome)
-
-
-class WrongDigest(Exception):
-    """The file is not the one whose digest was given."""
-
-
-def bring_in(kind: str, upload: UploadedFile[bytes], sha256: str, *, dry_run: bool) -> Outcome:
-    """Raises WrongDigest, or FeedError with the reason."""
-    file = _carried(upload)
-    if sha256 and sha256 != file.digest:
-        raise WrongDigest(f"The file's SHA-256 is {file.digest}, not the one given: it is another file, or it was changed on its way.")
-    if dry_run:
-        try:
-            return Outcome(file.name, file.digest, try_file(kind, file))
-        except DataError as error:
-            raise FeedError(f"The file holds a value that the database does not take ({type(error).__name__}).") from None
-    run = import_file(kind, file)
-    counts = Counts(run.fetched, run.added, run.changed, run.retired, dict(run.skips))
-    return Outcome(file.name, file.digest, counts, run)
-
-
-def _carried(upload: UploadedFile[bytes]) -> Carried:
-    digest = hashlib.sha256()
-    for chunk in upload.chunks():
-        digest.update(chunk)
-    return Carried(visible(upload.name or "file")[:120], cast(IO[bytes], upload.file), upload.size or 0, digest.hexdigest())

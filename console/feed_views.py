@@ -11,11 +11,12 @@ from rest_framework.exceptions import APIException
 
 from console.access import ReaderRequest, for_readers, for_writers
 from console.downloads import body_size
-from console.feed_import import MOST_BYTES, ImportForm, handle_form
+from console.feed_import import ImportForm, handle_form
 from console.feeds import feed_page
 from console.process import witness
 from threatintel.api import request_poll
 from threatintel.registry import feed_named
+from threatintel.upload import MOST_BYTES
 
 
 @require_safe

@@ -35,11 +35,16 @@ class SourceRow:
 
     @property
     def references(self) -> list[str]:
-        return [str(one) for one in self.source.references[:REFERENCES]]
+        return self._others[:REFERENCES]
 
     @property
     def more_references(self) -> int:
-        return max(len(self.source.references) - REFERENCES, 0)
+        return max(len(self._others) - REFERENCES, 0)
+
+    @property
+    def _others(self) -> list[str]:
+        """But the source's own page, which stands before them."""
+        return [text for one in self.source.references if (text := str(one)) != self.source.url]
 
 
 @dataclass(frozen=True, slots=True)

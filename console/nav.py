@@ -45,6 +45,7 @@ NAVIGATION: tuple[NavEntry, ...] = (
     NavEntry("Threat-intel feeds", "console:feeds", note=refused_feeds),
     NavEntry("Indicators", "console:indicators", roles=INTEL_READERS),
     NavEntry("Blocked egress", "console:egress", note=blocked_attempts),
+    NavEntry("Channels", "console:channels"),
     NavEntry("Assist", "console:assist", roles=EVERY_ROLE),
     NavEntry("Admin", "admin:index", roles=EVERY_ROLE, staff=True),
 )

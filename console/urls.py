@@ -5,7 +5,7 @@ from django.urls import path
 from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
-from console import assist_views, feed_views, indicator_views, views
+from console import assist_views, channel_views, feed_views, indicator_views, views
 
 app_name = "console"
 urlpatterns = [
@@ -30,6 +30,10 @@ urlpatterns = [
     path("settings/egress/", views.egress, name="egress"),
     path("settings/egress/egress.json", views.egress_json, name="egress_json"),
     path("settings/egress/egress.md", views.egress_md, name="egress_md"),
+    path("settings/channels/", channel_views.channels, name="channels"),
+    path("settings/channels/channels.json", channel_views.channels_json, name="channels_json"),
+    path("settings/channels/channels.md", channel_views.channels_md, name="channels_md"),
+    path("settings/channels/<str:name>/test/", channel_views.send_test, name="test_channel"),
     path("assist/", assist_views.explain, name="assist"),
     path("assist/investigate/", assist_views.investigate, name="investigate"),
     path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("console/favicon.svg"))),

@@ -22,6 +22,8 @@ restart.
 def default_of(value: object) -> str:
     if value in ("", (), None):
         return "unset"
+    if isinstance(value, tuple):
+        return f"`{','.join(value)}`"
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"`{value}`"

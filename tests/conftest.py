@@ -16,6 +16,8 @@ pytest_plugins = [
     "tests.plugins.misp_double",
     "tests.plugins.misp_server",
     "tests.plugins.llm_server",
+    "tests.plugins.receiver",
+    "tests.plugins.smtp",
     "tests.plugins.taxii_server",
     "tests.plugins.model_server",
     "tests.plugins.warning_lists",

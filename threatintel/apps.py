@@ -6,7 +6,9 @@ class ThreatintelConfig(AppConfig):
     verbose_name = "Threat intelligence"
 
     def ready(self) -> None:
+        from airgap.announce import register_source
         from airgap.checklist import register
-        from threatintel.checklist import FEEDS_FRESH
+        from threatintel.checklist import FEEDS_FRESH, stale_feeds
 
         register(FEEDS_FRESH)
+        register_source("threatintel.stale_feeds", stale_feeds)

@@ -1,7 +1,9 @@
-"""The checklist's item on feeds: every feed that is polled has succeeded within three of its periods."""
+"""The checklist's item on feeds: every feed that is polled has succeeded within three of its periods. And what is told of those that have not."""
 
+from collections.abc import Iterator
 from typing import Final
 
+from airgap.announce import Announcement, Kind, Severity
 from airgap.checklist import ChecklistItem, Finding
 from airgap.checklist import Verdict as Result
 from threatintel.snapshot import FeedSnapshot, Verdict, feeds_snapshot
@@ -17,6 +19,13 @@ def feeds_fresh() -> Finding:
     if refused:
         told.append(f"Refused by the gate: {', '.join(refused)}.")
     return Finding(Result(worst.value), " ".join(told), "" if worst is Verdict.OK else "Open Feeds: each says its reason and what to do.")
+
+
+def stale_feeds() -> Iterator[Announcement]:
+    """Each feed whose data is older than three of its periods, or that never succeeded."""
+    for feed in feeds_snapshot():
+        if feed.state is Verdict.FAILING:
+            yield Announcement(Kind.FEED_STALE, feed.name, f"Feed {feed.title} is stale", f"{feed.reason} {_told(feed)}".strip(), Severity.MEDIUM)
 
 
 def _told(feed: FeedSnapshot) -> str:

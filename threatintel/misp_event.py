@@ -203,6 +203,7 @@ def _records(
     own = _tlp_of(_tags(attribute))
     marks = [one for one in (own, tlp) if one is not None]
     stated = dict.fromkeys(pair for kind, part in zip(kinds, parts, strict=False) if kind for pair in _typed(kind, part, tally))
+    comment = attribute.get("comment")
     for pair in stated:
         yield Record(
             type=pair[0],
@@ -211,7 +212,7 @@ def _records(
             confidence=_confidence(tags),
             tlp=max(marks, key=_ORDER.index, default=DEFAULT_TLP),
             labels=_labels(attribute, tags),
-            description=_text(f"{info}: {attribute['comment']}" if attribute.get("comment") else info),
+            description=_text(f"{info}: {comment}" if comment and comment != info else info),
             url=reference,
             references=(reference,) if reference else (),
             first_seen=timestamp(attribute.get("first_seen")) or changed,

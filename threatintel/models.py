@@ -152,6 +152,18 @@ class FeedRun(models.Model):
         return f"{self.feed} {self.slot} {self.state}"
 
 
+class ImportedBundle(models.Model):
+    """A signed bundle whose import was begun. What the same key (fingerprint) signed before the youngest of them is a replay."""
+
+    digest = models.CharField(max_length=64, unique=True)
+    fingerprint = models.CharField(max_length=64)
+    created = models.DateTimeField()
+    imported_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.created} {self.digest}"
+
+
 class SchedulerLease(models.Model):
     """Who may schedule now. `epoch` counts leaderships: each opens fresh slots."""
 

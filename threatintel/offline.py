@@ -3,6 +3,7 @@
 FeedError       the file is not what it is said to be; str() is the reason
 """
 
+import errno
 import gzip
 import hashlib
 import os
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Any, Final
 
 import structlog
 from django.db import DatabaseError, DataError
@@ -35,11 +36,11 @@ KINDS: Final = ("kev", "stix", "misp", "otx")
 FEED_IMPORTED: Final = "feed.imported"
 MAX_BYTES: Final = 4 * 1024**3  # of a file, unpacked
 PAGE: Final = 5000  # objects stored in one transaction
+PAGE_TEXT: Final = 32 * 1024 * 1024  # characters of them, give or take an object
 _CHUNK = 256 * 1024
 _MAX_PARTS = 5_000_000  # JSON parts of one event or pulse
 State = FeedRun.State
 Progress = Callable[[int], None]  # told how many bytes more were read of the file
-_T = TypeVar("_T")
 
 log = structlog.stdlib.get_logger("threatintel")
 
@@ -71,23 +72,41 @@ class Carried:
         except (OSError, EOFError, zlib.error) as error:
             raise FeedError(f"The file cannot be read to its end ({type(error).__name__}).") from None
 
+    def whole(self) -> bytes:
+        """The content as it is, of a small file."""
+        self.file.seek(0)
+        return self.file.read(self.size)
+
+
+def shown_name(name: str) -> str:
+    """A file's name as any database and terminal takes it: it may hold bytes that are no text, and controls."""
+    return "".join(char if char.isprintable() else "?" for char in name)
+
 
 @contextmanager
-def carried(path: Path, progress: Progress = lambda _: None) -> Iterator[Carried]:
-    """Open a file and digest it. Raises FeedError for what is no plain file."""
+def carried(path: Path, progress: Progress = lambda _: None, *, within: int | None = None, most: int | None = None) -> Iterator[Carried]:
+    """Open a file and digest it. Raises FeedError for what is no plain file, or has more than `most` bytes.
+
+    within: the open folder that the path is a name in; a symbolic link is then no file.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_NOFOLLOW if within is not None else 0), dir_fd=within)
     except OSError as error:
-        raise FeedError(f"{path.name}: {error.strerror}.") from None
+        problem = "it is a link, not a file" if error.errno == errno.ELOOP else error.strerror
+        raise FeedError(f"{shown_name(path.name)}: {problem}.") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise FeedError(f"{path.name} is no file.")
+        raise FeedError(f"{shown_name(path.name)} is no file.")
     with os.fdopen(descriptor, "rb") as file:
         digest = hashlib.sha256()
+        read = 0
         while chunk := file.read(_CHUNK):
+            read += len(chunk)
+            if most is not None and read > most:
+                raise FeedError(f"{shown_name(path.name)} has more than {most} bytes.")
             digest.update(chunk)
             progress(len(chunk))
-        yield Carried(path.name, file, os.fstat(descriptor).st_size, digest.hexdigest())
+        yield Carried(shown_name(path.name), file, os.fstat(descriptor).st_size, digest.hexdigest())
 
 
 def feed_of(kind: str) -> FeedSpec:
@@ -155,7 +174,9 @@ def _checked(spec: FeedSpec, pages: Iterator[Page], *, force: bool) -> Iterator[
     for page in pages:
         held = FeedCursor.objects.filter(feed=spec.name).values_list("data_date", flat=True).first() if spec.whole and not force else None
         if held is not None and page.data_date is not None and page.data_date < held:
-            raise FeedError(f"The file is of {page.data_date:%Y-%m-%d}, older than what is held ({held:%Y-%m-%d}); --force imports it all the same.")
+            raise FeedError(
+                f"The file is of {page.data_date:%Y-%m-%d}, older than what is held ({held:%Y-%m-%d}); --force (of a bundle, --allow-older) imports it all the same."
+            )
         yield page
 
 
@@ -197,12 +218,14 @@ def _elements(chunks: Iterator[bytes], items: str, sign: str, within: Callable[[
         yield from within(document)
 
 
-def _paged(objects: Iterator[_T]) -> Iterator[list[_T]]:
-    page: list[_T] = []
+def _paged(objects: Iterator[tuple[Any, str]]) -> Iterator[list[tuple[Any, str]]]:
+    page: list[tuple[Any, str]] = []
+    size = 0
     for one in objects:
         page.append(one)
-        if len(page) == PAGE:
+        size += len(one[1])
+        if len(page) == PAGE or size > PAGE_TEXT:
             yield page
-            page = []
+            page, size = [], 0
     if page:
         yield page

@@ -19,6 +19,7 @@ from threatintel.stix_pattern import MAX_PATTERN, NotAPattern, read_pattern
 MAX_BYTES: Final = 2 * 1024 * 1024  # of a posted body
 MAX_OBJECTS: Final = 1000  # of a posted bundle; larger ones are imported as files
 MAX_DEPTH: Final = 32
+MAX_PATTERNS: Final = 300_000  # characters of all patterns of a posted bundle: reading them takes time
 MAX_NAME: Final = 1000  # characters
 MAX_TEXT: Final = 50_000
 MAX_LIST: Final = 200  # labels, markings, references
@@ -75,6 +76,8 @@ def check_bundle(obj: object) -> dict[str, Any]:
         raise NotAccepted("objects", "It is no list of STIX objects with at least one in it.")
     if len(objects) > MAX_OBJECTS:
         raise NotAccepted("objects", f"There are more than {MAX_OBJECTS} objects; import the bundle as a file.")
+    if sum(len(one["pattern"]) for one in objects if isinstance(one, dict) and isinstance(one.get("pattern"), str)) > MAX_PATTERNS:
+        raise NotAccepted("objects", f"Their patterns have more than {MAX_PATTERNS} characters; import the bundle as a file.")
     for number, one in enumerate(objects):
         place = f"objects.{number}."
         inner = _object(one, place)

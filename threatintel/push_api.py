@@ -16,11 +16,11 @@ from rest_framework.views import APIView
 
 from airgap import clock
 from airgap.active import active_policy
-from airgap.policy import strict_bool
 from tenants.roles import READERS, WRITERS, Role
 from threatintel import push
 from threatintel.ingest import store
 from threatintel.posted import MAX_BYTES, NotAccepted, check_bundle, check_indicator, read_body
+from threatintel.questions import asked_bool
 from threatintel.specs import Page, Tally
 from threatintel.stix import StixReader
 from threatintel.stix_to_misp import outgoing
@@ -137,14 +137,14 @@ class PostIndicatorView(PushView):
     @extend_schema(operation_id="stix_indicator_post", **_POST)  # type: ignore[arg-type]
     def post(self, request: Request) -> Response:
         """Store a STIX indicator and, when asked, push it to MISP. A push that fails is tried again and never undoes what is stored."""
-        return Response(post_stix(_checked(check_indicator, request.data), _push_asked(request)), status=201)
+        return Response(post_stix(_checked(check_indicator, request.data), asked_bool(request, "push_to_misp")), status=201)
 
 
 class PostBundleView(PushView):
     @extend_schema(operation_id="stix_bundle_post", **_POST)  # type: ignore[arg-type]
     def post(self, request: Request) -> Response:
         """Store a STIX bundle of at most 1,000 objects and, when asked, push its indicators to MISP as one event."""
-        return Response(post_stix(_checked(check_bundle, request.data), _push_asked(request)), status=201)
+        return Response(post_stix(_checked(check_bundle, request.data), asked_bool(request, "push_to_misp")), status=201)
 
 
 class MispHealthView(APIView):
@@ -219,15 +219,3 @@ def _checked(check: Callable[[object], dict[str, Any]], obj: object, place: str 
     except NotAccepted as error:
         field = f"{place}{error.field}".rstrip(".")
         raise ValidationError({field: str(error)} if field else str(error), code="invalid") from None
-
-
-def _push_asked(request: Request) -> bool | None:
-    given = request.query_params.get("push_to_misp")
-    if given is None:
-        return None
-    try:
-        if given.strip():
-            return strict_bool(given)
-    except ValueError:
-        pass
-    raise ValidationError({"push_to_misp": "It is neither true nor false."}, code="invalid")

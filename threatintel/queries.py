@@ -61,7 +61,7 @@ class IndicatorView:
 def view(type: str, value: str, sources: Sequence[SourceView], now: datetime) -> IndicatorView:
     """The sources that tell are the active ones, else all; of these, the ones that ask for detection, if any does."""
     if len(sources) == 1:
-        return _of_one(type, value, sources[0], sources[0].status(now))
+        return _of_one(type, value, sources[0], now)
     live = [source for source in sources if source.status(now) == ACTIVE]
     telling = live or sources
     telling = [source for source in telling if not source.context] or telling
@@ -81,23 +81,17 @@ def view(type: str, value: str, sources: Sequence[SourceView], now: datetime) ->
     )
 
 
-def _of_one(type: str, value: str, source: SourceView, status: str) -> IndicatorView:
-    """As almost all are; the same as below, without what several need."""
-    labels = sorted(set(source.labels))
-    times = source.first_seen, source.last_seen, source.valid_until
-    return IndicatorView(type, value, status, source.confidence, source.tlp, labels, *times, [_shown(source, status)])
+def _of_one(type: str, value: str, source: SourceView, now: datetime) -> IndicatorView:
+    """As almost all are; the same as above, without what several need."""
+    _feed, _id, confidence, tlp, labels, _url, first_seen, last_seen, valid_until, _revoked, _context = source
+    status = source.status(now)
+    told = sorted(set(labels)) if len(labels) > 1 else list(labels)
+    return IndicatorView(type, value, status, confidence, tlp, told, first_seen, last_seen, valid_until, [_shown(source, status)])
 
 
 def _shown(source: SourceView, status: str) -> dict[str, Any]:
-    return {
-        "feed": source.feed,
-        "external_id": source.external_id,
-        "confidence": source.confidence,
-        "tlp": source.tlp,
-        "url": source.url,
-        "status": status,
-        "context": source.context,
-    }
+    feed, external_id, confidence, tlp, _labels, url, _first, _last, _until, _revoked, context = source
+    return {"feed": feed, "external_id": external_id, "confidence": confidence, "tlp": tlp, "url": url, "status": status, "context": context}
 
 
 def view_of(indicator: Indicator) -> IndicatorView:

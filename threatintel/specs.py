@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airgap.transport import Client
@@ -96,6 +96,11 @@ class Page:
 
 
 Fetch = Callable[["Client", "FeedSpec", Cursor], Iterator[Page]]
+Keep = Callable[[Any], None]  # told each element (an object, event or pulse, a whole catalogue) as the server gave it
+
+
+def keep_nothing(_element: Any) -> None:
+    """What a poll keeps of the elements themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

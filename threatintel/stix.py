@@ -173,12 +173,8 @@ class StixReader:
         owner = obj.get("id")
         if not isinstance(owner, str) or owner in TLP_MARKINGS:
             return  # nobody redefines the markings that all share
-        definition = obj.get("definition")
-        word = definition.get("tlp") if isinstance(definition, dict) and obj.get("definition_type") == "tlp" else None
-        extensions = obj.get("extensions")
-        if isinstance(extensions, dict) and isinstance(extension := extensions.get(_TLP_EXTENSION), dict):
-            word = extension.get("tlp_2_0", word)
-        self._markings[owner] = _WORDS.get(word.lower()) if isinstance(word, str) else None  # None: a marking of another kind
+        said = [tlp for tlp in (self._markings.get(owner), *_tlps_of(obj)) if tlp is not None]
+        self._markings[owner] = max(said, key=_ORDER.index, default=None)  # of two definitions the stricter; None: a marking of another kind
 
     def _tlp_of(self, obj: Mapping[str, Any], tally: Tally | None) -> Tlp:
         """The most restrictive of its markings, granular ones too; the reader's own when it has none."""
@@ -187,6 +183,22 @@ class StixReader:
             for _ in unknown:
                 tally.skip("a marking whose definition did not come with it")
         return found or self._tlp
+
+
+def _tlps_of(definition: Mapping[str, Any]) -> Iterator[Tlp]:
+    """What a marking definition says of TLP, in any of its places. A TLP marking that cannot be read is taken for the strictest."""
+    inner, extensions, name = definition.get("definition"), definition.get("extensions"), definition.get("name")
+    if str(definition.get("definition_type")).lower() == "tlp":
+        yield _tlp(inner.get("tlp") if isinstance(inner, dict) else None)
+    if isinstance(extensions, dict) and _TLP_EXTENSION in extensions:
+        extension = extensions[_TLP_EXTENSION]
+        yield _tlp(extension.get("tlp_2_0") if isinstance(extension, dict) else None)
+    if isinstance(name, str) and name.strip().lower().startswith("tlp:"):
+        yield _tlp(name)
+
+
+def _tlp(word: object) -> Tlp:
+    return _WORDS.get(word.strip().lower().removeprefix("tlp:").strip(), Tlp.RED) if isinstance(word, str) else Tlp.RED
 
 
 def _observed(obj: Mapping[str, Any], tally: Tally) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ regular expression reads a thousand times as fast; a test holds both to the same
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from stix2patterns.exceptions import ParseException
@@ -19,9 +20,11 @@ from threatintel.canonical import NotCanonical, typed
 
 MAX_PATTERN: Final = 20_000  # characters; the parser's time grows with them
 MAX_COMPARISONS: Final = 500
+MAX_VALUES: Final = 2000  # of sets
 MAX_DEPTH: Final = 40  # parentheses and brackets
 _PLAIN = re.compile(r"\[\s*([a-z0-9-]+):([A-Za-z0-9_.'-]+)\s*=\s*'((?:[^'\\]|\\['\\])*)'\s*\]")
 _LITERAL = re.compile(r"'((?:[^'\\]|\\['\\])*)'")
+_COMPARES = re.compile(r"[=<>]|\b(?:IN|LIKE|MATCHES|ISSUBSET|ISSUPERSET|EXISTS)\b")
 _HASHES = {
     "md5": "md5",
     "sha-1": "sha1",
@@ -95,6 +98,11 @@ def read_pattern(text: str) -> Pattern:
         except NotCanonical:
             pass  # said below
         return _taken_apart([_Comparison(path, "=", (value,))], joined=False)
+    return _compound(text)
+
+
+@lru_cache(512)  # what is checked is then stored, and pushed: the parser takes milliseconds for each comparison
+def _compound(text: str) -> Pattern:
     listener = _parsed(text)
     return _taken_apart(listener.comparisons, joined=listener.joined)
 
@@ -104,6 +112,9 @@ def _parsed(text: str) -> "_Listener":
         raise NotAPattern(f"The pattern has more than {MAX_PATTERN} characters.")
     if _depth(text) > MAX_DEPTH:
         raise NotAPattern(f"The pattern is nested more than {MAX_DEPTH} deep.")
+    bare = _LITERAL.sub("", text)  # the parser takes seconds for what is then refused
+    if len(_COMPARES.findall(bare)) > 2 * MAX_COMPARISONS or bare.count(",") > MAX_VALUES:  # `<=` is two of them
+        raise NotAPattern(f"The pattern has more than {MAX_COMPARISONS} comparisons, or {MAX_VALUES} values.")
     listener = _Listener()
     try:
         ParsedPattern(text).walk(listener)

@@ -57,6 +57,14 @@ BAD = [
     ("OTX_BASE_URL", "otx"),
     ("EMAIL_URL", "mail.corp"),
     ("SLACK_WEBHOOK_URL", "hooks.slack.com/x"),
+    ("ALERT_EMAIL_TO", "soc@corp.example,Soc <soc@corp.example>"),
+    ("ALERT_EMAIL_TO", "nobody"),
+    ("ALERT_EMAIL_FROM", "a@b\nBcc: c@d"),
+    ("AISOC_WEBHOOK_SECRET", "too short"),
+    ("AISOC_WEBHOOK_SECRET", "whsec_no-base64-at-all-in-this-text"),
+    ("AISOC_NOTIFY_CHANNEL", "slcak"),
+    ("AISOC_NOTIFY_EVENTS", "drift,egres"),
+    ("AISOC_NOTIFY_QUIET", "0"),
 ]
 
 

@@ -54,7 +54,7 @@ def test_every_event_and_rule_word_is_documented() -> None:
 
 def test_log_events_named_in_the_code_are_documented() -> None:
     page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
-    for app in ("airgap", "threatintel", "aisoc_admin", "tenants", "llm"):
+    for app in ("airgap", "threatintel", "actions", "aisoc_admin", "tenants", "llm"):
         for path in (ROOT / app).rglob("*.py"):
             source = path.read_text(encoding="utf-8")
             for word in re.findall(r"log\.(?:info|warning|error|exception)\(\s*\"([a-z_.]+)\"", source) + re.findall(

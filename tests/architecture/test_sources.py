@@ -5,7 +5,7 @@ import subprocess
 
 from tests.conftest import ROOT
 
-PRODUCT = ("aisoc_admin", "airgap", "tenants", "llm", "threatintel", "console", "templates")
+PRODUCT = ("aisoc_admin", "airgap", "tenants", "llm", "threatintel", "actions", "console", "templates")
 
 
 def sources(*suffixes: str) -> list[tuple[str, str]]:

@@ -186,8 +186,8 @@ def test_an_indicator_shows_what_each_source_says(auditor: Client, text: Text) -
         record(
             external_id="report--9",
             description="Seen in a campaign.",
-            references=("https://evil.example/report",),
-            url="https://misp.intel.corp/events/9",
+            references=("https://misp.intel.corp/events/77", "https://evil.example/report"),
+            url="https://misp.intel.corp/events/77",
             labels=("c2",),
             context=True,
         ),
@@ -197,7 +197,8 @@ def test_an_indicator_shows_what_each_source_says(auditor: Client, text: Text) -
     assert "Statusactive" in page
     assert "AlienVault OTX report--9 Statusactive · context: it names the value, and asks for no detection" in page
     assert "Saysconfidence 30, TLP clear" in page
-    assert "hxxps://misp.intel.corp/events/9hxxps://evil.example/report" in page
+    assert page.count("hxxps://misp.intel.corp/events/77") == 2  # and in its Markdown
+    assert "hxxps://misp.intel.corp/events/77hxxps://evil.example/report" in page
     assert "2026-11-20 14:03:11Z" in page
     assert "No source has changed what it says since it was first stored." in page
 

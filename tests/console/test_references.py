@@ -24,6 +24,8 @@ PAGES = [
     "/settings/feeds/otx/",
     "/settings/feeds/kev/?before=x",
     "/settings/feeds/import/?kind=stix",
+    "/settings/channels/",
+    "/settings/channels/?channel=slack&state=x&before=%3Cb",
     "/settings/indicators/",
     "/settings/indicators/?q=nothing.example&type=x",
     "/settings/indicators/many/",

@@ -1,6 +1,6 @@
 """A large poll, killed at ten random points: the rows of an undisturbed one, nothing lost and nothing twice.
 
-AISOC_TEST_INDICATORS=100000 makes it five times as large, AISOC_TEST_SEED repeats one choice of points.
+LARGE_POLL_INDICATORS=100000 makes it five times as large, LARGE_POLL_SEED repeats one choice of points.
 """
 
 import json
@@ -21,7 +21,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.plugins.mirror import Mirror, body
 
-INDICATORS = int(os.environ.get("AISOC_TEST_INDICATORS", "20000"))
+INDICATORS = int(os.environ.get("LARGE_POLL_INDICATORS", "20000"))
 LIMIT, KILLS = INDICATORS // 100, 10
 SAME_MOMENT = 7 * LIMIT  # objects that the server added at one moment: several pages of them
 COLLECTION = "large"
@@ -93,8 +93,8 @@ class Collection:
 
 
 def test_killed_at_ten_random_points(tmp_path: Path, mirror: Mirror) -> None:
-    seed = os.environ.get("AISOC_TEST_SEED") or f"{random.getrandbits(32):x}"
-    print(f"AISOC_TEST_SEED={seed}")
+    seed = os.environ.get("LARGE_POLL_SEED") or f"{random.getrandbits(32):x}"
+    print(f"LARGE_POLL_SEED={seed}")
     dice = random.Random(seed)
     collection = Collection(mirror, random.Random(seed))
     environment = {

@@ -63,6 +63,7 @@ ROUTES: dict[str, dict[str, May]] = {
     "api/v1/investigate": does(LLM_USERS, 400),
     "api/v1/threatintel/feeds": reads(INTEL_READERS),
     "api/v1/threatintel/feeds/<str:name>/poll": does(WRITERS, 404),
+    "api/v1/threatintel/feeds/<str:kind>/import": does(WRITERS, 404),
     "api/v1/iocs/search": reads(INTEL_READERS),
     "api/v1/iocs/lookup": does(INTEL_READERS, values=["evil.example"]),
     "api/v1/enrich": does(INTEL_READERS, observables=["evil.example"]),
@@ -70,6 +71,10 @@ ROUTES: dict[str, dict[str, May]] = {
     "api/v1/threatintel/stix/bundles": does(WRITERS, 400),
     "api/v1/threatintel/misp/health": reads(READERS),
     "api/v1/threatintel/misp/dry-run": does(READERS, 400),
+    "api/v1/actions/channels": reads(READERS),
+    "api/v1/actions/notify": does(WRITERS, 400),
+    "api/v1/actions/deliveries": reads(READERS),
+    "api/v1/actions/deliveries/<str:delivery>": reads(READERS, 404),
     "api/schema/": reads(EVERY_ROLE),
     "api/docs/": reads(EVERY_ROLE),
     "^api/": {method: May(PUBLIC, 404) for method in METHODS},
@@ -95,6 +100,10 @@ ROUTES: dict[str, dict[str, May]] = {
     "settings/egress/egress.md": reads(READERS),
     "assist/": {"GET": May(EVERY_ROLE), "POST": May(LLM_USERS, 400)},
     "assist/investigate/": {"GET": May(EVERY_ROLE), "POST": May(LLM_USERS, 400)},
+    "settings/channels/": reads(READERS),
+    "settings/channels/channels.json": reads(READERS),
+    "settings/channels/channels.md": reads(READERS),
+    "settings/channels/<str:name>/test/": {**ELSEWHERE, "POST": May(WRITERS, 404)},
 }
 SIGNING_IN_AND_OUT = {"login/", "logout/"}  # tests/console/test_access.py
 READERS_OF_PAGES = ("anonymous", *sorted(EVERY_ROLE))
@@ -111,7 +120,7 @@ def routes(resolver: URLResolver, prefix: str = "") -> Iterator[str]:
 
 
 def address(route: str) -> str:
-    return "/" + route.replace("<str:name>", "nope").replace("<str:instance>", "nope").replace("<uuid:key>", KEY).replace("^api/", "api/nope")
+    return "/" + re.sub(r"<str:[a-z]+>", "nope", route).replace("<uuid:key>", KEY).replace("^api/", "api/nope")
 
 
 @pytest.fixture

@@ -8,13 +8,18 @@ import pytest
 from django.utils import timezone
 
 from airgap.policy import EgressPolicy
+from tests.plugins.kev import catalogue, row
+from tests.plugins.mirror import Mirror, body
 from threatintel import runs
 from threatintel.beat import FIRST_WITHIN, LEASE, Timetable, announce, hold_lease, release_lease
-from threatintel.models import FeedRun, SchedulerLease
+from threatintel.models import FeedRun, IndicatorSource, SchedulerLease
+from threatintel.poll import poll
+from threatintel.registry import feed_named
 from threatintel.schedule import plan
 from threatintel.specs import FeedSpec
 
 pytestmark = pytest.mark.django_db(transaction=True)
+Environment = Callable[..., object]
 ON = EgressPolicy.from_text("1", "")
 
 
@@ -94,6 +99,30 @@ def test_a_new_leadership_opens_fresh_slots() -> None:
     assert FeedRun.objects.filter(feed="a").count() == 2
 
 
+def test_after_a_failed_poll_and_a_restart_with_the_corrected_url_the_feed_is_polled_within_thirty_seconds(
+    environment: Environment, mirror: Mirror
+) -> None:
+    def restarted(epoch: int, url: str) -> FeedRun:
+        """A scheduler under that URL, and the poll that it sends."""
+        environment(AISOC_AIRGAPPED="1", CISA_KEV_URL=url)
+        kev = feed_named("kev")
+        assert kev is not None
+        table, sent = timetable(kev)
+        lead(table, epoch, 0.0)
+        table.tick(30.0 - LEASE.total_seconds())
+        ((feed, slot),) = sent.messages
+        poll(kev, slot)
+        return FeedRun.objects.get(feed=feed, slot=slot)
+
+    mirror.answers["/kev.json"] = body(catalogue([row(0)]))
+    failed = restarted(1, f"{mirror.url}/wrong.json")
+    assert (failed.state, failed.attempt) == ("queued", 1)
+    assert failed.reason == "HTTP 404 from 127.0.0.1."
+    assert (restarted(2, f"{mirror.url}/kev.json").state, IndicatorSource.objects.count()) == ("ok", 1)
+    failed.refresh_from_db()
+    assert (failed.state, failed.reason) == ("failed", "A newer poll of this feed has taken its place.")
+
+
 def test_refused_and_unconfigured_feeds_have_no_entry() -> None:
     table, sent = timetable(spec("public", "https://feeds.example.com/"), spec("off", ""), spec("a"))
     lead(table, 1, 0.0)
@@ -163,9 +192,6 @@ def test_a_dead_workers_run_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> No
     FeedRun.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
     table.tick(FIRST_WITHIN + 10)
     assert sent.messages == [(run.feed, run.slot)] * 2
-
-
-Environment = Callable[..., object]
 
 
 def test_celerys_scheduler_runs_the_timetable(environment: Environment) -> None:

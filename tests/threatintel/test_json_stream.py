@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from threatintel.feeds import json_stream
 from threatintel.feeds.json_stream import MAX_DEPTH, read_members
 from threatintel.specs import FeedError
 
@@ -53,3 +54,32 @@ def test_broken_json_is_a_reason_of_one_line(text: bytes) -> None:
         list(read_members(iter([text]), "objects"))
     assert "\n" not in str(caught.value)
     assert str(caught.value).isascii()
+
+
+@pytest.mark.parametrize(
+    ("inner", "reason"),
+    [(b'"' + b"x" * 100_000 + b'"', "A text"), (b" " * 100_000 + b"1", "A text"), (b",".join([b'"' + b"x" * 900 + b'"'] * 200), "An element")],
+    ids=["one text", "white space", "many texts"],
+)
+def test_the_bytes_of_a_text_and_of_an_element_are_bounded_whoever_reads(inner: bytes, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_stream, "MAX_TEXT", 50_000)
+    monkeypatch.setattr(json_stream, "MAX_MEMBER", 120_000)
+    document = b'{"response": [{"Event": {"info": [' + inner + b"]}}]}"
+    pulled = 0
+
+    def chunks() -> Any:
+        nonlocal pulled
+        for start in range(0, len(document), 1000):
+            pulled += 1
+            yield document[start : start + 1000]
+
+    with pytest.raises(FeedError, match=f"{reason} of the JSON has more than"):
+        list(read_members(chunks(), "response", max_events=5_000_000))
+    assert pulled < len(document) // 1000
+
+
+def test_many_elements_below_the_bound_are_read_whatever_the_size_of_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_stream, "MAX_MEMBER", 3000)
+    element = b'{"a": "' + b"x" * 1500 + b'"}'
+    document = b'{"response": [' + b",".join([element] * 50) + b"]}"
+    assert len(list(read_members(iter([document[n : n + 500] for n in range(0, len(document), 500)]), "response"))) == 50

@@ -250,6 +250,25 @@ def test_tlp_red_is_stored_and_never_pushed(obj: dict[str, Any], post: Post, mis
 
 
 @pytest.mark.parametrize(
+    "definition",
+    [
+        {"definition_type": "tlp", "definition": {"tlp": "TLP:RED"}},
+        {"definition_type": "tlp", "definition": {"tlp": "scarlet"}},
+        {"definition_type": "statement", "definition": {"statement": "TLP:RED"}, "name": "TLP:RED"},
+    ],
+    ids=str,
+)
+def test_tlp_red_in_any_spelling_is_never_pushed(definition: dict[str, Any], post: Post, misp: MispDouble) -> None:
+    defined = {**marking("ours"), **definition}
+    harmless = {**defined, "definition_type": "tlp", "definition": {"tlp": "green"}, "name": "TLP:GREEN"}
+    for objects in ((defined,), (defined, harmless), (harmless, defined)):
+        block = post(bundle(*objects, indicator(object_marking_refs=[defined["id"]])))["misp"]
+        assert not block["pushed"]
+        assert "TLP:RED" in block["error"]
+    assert misp.requests == []
+
+
+@pytest.mark.parametrize(
     ("marks", "tag"),
     [
         ([WHITE], "tlp:clear"),
@@ -534,6 +553,7 @@ def test_a_wrong_property_is_named_and_nothing_is_stored(field: str, change: dic
         ("objects", {"objects": []}),
         ("objects", {"objects": None}),
         ("objects", {"objects": [{}] * (MAX_OBJECTS + 1)}),
+        ("objects", {"objects": [indicator(f"[a:b = '{'x' * 19_000}']", number=str(n)) for n in range(30)]}),
         ("objects.0", {"objects": ["x"]}),
         ("objects.0.type", {"objects": [{}]}),
         ("objects.0.type", {"objects": [bundle()]}),

@@ -74,6 +74,34 @@ def test_a_definition_of_tlp_1_under_an_id_of_its_own_is_read(word: str) -> None
     assert records[0].tlp == (word if word != "white" else "clear")
 
 
+@pytest.mark.parametrize(
+    ("said", "tlp"),
+    [
+        ({"definition_type": "tlp", "definition": {"tlp": " TLP:RED "}}, Tlp.RED),
+        ({"definition_type": "TLP", "definition": {"tlp": "Green"}}, Tlp.GREEN),
+        ({"definition_type": "tlp", "definition": {"tlp": "crimson"}}, Tlp.RED),
+        ({"definition_type": "tlp", "definition": {"tlp": ["green"]}}, Tlp.RED),
+        ({"definition_type": "tlp"}, Tlp.RED),
+        ({"extensions": {EXTENSION: {"tlp_2_0": None}}}, Tlp.RED),
+        ({"extensions": {EXTENSION: "green"}}, Tlp.RED),
+        ({"name": "TLP:RED"}, Tlp.RED),
+        ({"name": "TLP:AMBER+STRICT", "extensions": {EXTENSION: {"tlp_2_0": "green"}}}, Tlp.AMBER_STRICT),
+        ({"definition_type": "tlp", "definition": {"tlp": "red"}, "extensions": {EXTENSION: {"tlp_2_0": "clear"}}}, Tlp.RED),
+    ],
+    ids=str,
+)
+def test_a_tlp_marking_that_says_two_things_or_nothing_readable_is_the_stricter(said: dict[str, Any], tlp: Tlp) -> None:
+    defined = {**marking(), "id": stix_id("marking-definition", "one"), **said}
+    assert read(defined, indicator(object_marking_refs=[defined["id"]]))[0][0].tlp == tlp
+
+
+def test_a_second_definition_of_a_marking_takes_nothing_back() -> None:
+    red = {**marking(definition_type="tlp", definition={"tlp": "red"}), "id": stix_id("marking-definition", "one")}
+    for second in ({**red, "definition": {"tlp": "white"}}, {**red, "definition_type": "statement", "definition": {"statement": "©"}}):
+        for order in ((red, second), (second, red)):
+            assert read(*order, indicator(object_marking_refs=[red["id"]]))[0][0].tlp == Tlp.RED
+
+
 def test_the_most_restrictive_marking_counts_granular_ones_too() -> None:
     both = [samples.WHITE, samples.AMBER_STRICT, samples.GREEN]
     assert read(indicator(object_marking_refs=both))[0][0].tlp == Tlp.AMBER_STRICT

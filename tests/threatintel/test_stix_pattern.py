@@ -78,6 +78,28 @@ def test_a_pattern_of_too_many_comparisons_is_refused() -> None:
         read_pattern(f"[{' OR '.join(['a:b = 1'] * (MAX_COMPARISONS + 1))}]")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[{' AND '.join(['a:b = 1'] * 1400)}]",
+        f"[a:b IN ({','.join(['1'] * 9000)})]",
+        "[" + " OR ".join(["a:b MATCHES 'x'"] * 1001) + "]",
+        f"[{' OR '.join(['EXISTS a:b'] * 1100)}]",
+    ],
+    ids=["comparisons", "set", "matches", "exists"],
+)
+def test_a_pattern_of_far_too_many_parts_never_reaches_the_parser(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("threatintel.stix_pattern.ParsedPattern", lambda _text: pytest.fail("it was parsed"))
+    assert len(text) <= MAX_PATTERN
+    with pytest.raises(NotAPattern, match="more than"):
+        read_pattern(text)
+
+
+def test_signs_within_a_text_are_no_comparisons() -> None:
+    value = "=," * 3000
+    assert read_pattern(f"[url:value = 'http://x.example/{value}' OR url:value = 'http://y.example/']").indicators[1][1] == "http://y.example/"
+
+
 _TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 
 

@@ -14,6 +14,7 @@ from threatintel.specs import FeedError
 
 MAX_DEPTH = 32
 MAX_TEXT = 16 * 1024 * 1024  # bytes of one string, or of the space between two parts
+MAX_MEMBER = 128 * 1024 * 1024  # bytes of one element, give or take a chunk
 MAX_EVENTS = 50_000  # parser events an element: a few bytes of `[],` would each become an object
 _OPENS = frozenset({"start_map", "start_array"})
 _CLOSES = frozenset({"end_map", "end_array"})
@@ -24,43 +25,49 @@ def read_members(
 ) -> Iterator[tuple[str, Any]]:
     """Yields (key, value) for each top-level scalar and (items, element) for each element of the top-level array `items`.
 
-    in_all: the most parts of the document, for a caller that keeps its elements: three bytes of JSON may become seventy of memory. A text in it
-    is then bounded too.
+    in_all: the most parts of the document, for a caller that keeps its elements: three bytes of JSON may become seventy of memory.
     or_array: a document that is an array is read as its elements. Other nested members are passed over. Raises FeedError for JSON that
-    is broken, ends early, is nested too deep, or has an element of more than `max_events` parts.
+    is broken, ends early, is nested too deep, has an element of more than `max_events` parts or MAX_MEMBER bytes, or a text of more than MAX_TEXT.
     """
+    meter = _Meter(chunks)
     try:
-        yield from _members(_parts(chunks, in_all), items, max_events, or_array=or_array)
+        yield from _members(_parts(meter, in_all), items, max_events, meter, or_array=or_array)
     except (ijson.JSONError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FeedError(f"The JSON is not whole: {ascii(reason)[1:-1][:80]}.") from None
 
 
-def _parts(chunks: Iterable[bytes], most: int | None) -> Iterator[tuple[str, Any]]:
-    """The parser's events. With a bound, a text without end is refused early: the parser takes time with the square of its length."""
-    since = 0
+class _Meter:
+    """The chunks, counted. A text without end is refused early: the parser takes time with the square of its length."""
 
-    def counted() -> Iterator[bytes]:
-        nonlocal since
-        for chunk in chunks:
-            since += len(chunk)
-            if most is not None and since > MAX_TEXT:
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+        self.total = 0
+        self.part = 0  # where the last part ended, as far as is known
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self.total += len(chunk)
+            if self.total - self.part > MAX_TEXT:
                 raise FeedError(f"A text of the JSON has more than {MAX_TEXT // 2**20} MiB.")
             yield chunk
 
-    for number, event in enumerate(ijson.basic_parse(ijson.from_iter(counted()), use_float=True)):
-        since = 0
+
+def _parts(meter: _Meter, most: int | None) -> Iterator[tuple[str, Any]]:
+    """The parser's events."""
+    for number, event in enumerate(ijson.basic_parse(ijson.from_iter(iter(meter)), use_float=True)):
+        meter.part = meter.total
         if most is not None and number >= most:
             raise FeedError(f"The JSON has more than {most} parts.")
         yield event
 
 
-def _members(events: Iterator[tuple[str, Any]], items: str, max_events: int, *, or_array: bool) -> Iterator[tuple[str, Any]]:
+def _members(events: Iterator[tuple[str, Any]], items: str, max_events: int, meter: _Meter, *, or_array: bool) -> Iterator[tuple[str, Any]]:
     depth, outer = 0, 1  # outer: the depth at which the elements' array stands
     key = ""
     in_items = False
     element: Any = None
-    size = 0
+    size = began = 0
     for event, value in events:
         if event in _OPENS:
             depth += 1
@@ -76,6 +83,8 @@ def _members(events: Iterator[tuple[str, Any]], items: str, max_events: int, *, 
             size += 1
             if size > max_events:
                 raise FeedError(f"An element of the JSON has more than {max_events} parts.")
+            if meter.total - began > MAX_MEMBER:
+                raise FeedError(f"An element of the JSON has more than {MAX_MEMBER // 2**20} MiB.")
             if depth == outer + 1:
                 yield key, element.value
                 element = None
@@ -86,7 +95,7 @@ def _members(events: Iterator[tuple[str, Any]], items: str, max_events: int, *, 
             if depth == outer + 1 and outer:
                 in_items = event == "start_array" and key == items
             elif depth == outer + 2 and in_items:
-                element, size = ijson.ObjectBuilder(), 0
+                element, size, began = ijson.ObjectBuilder(), 0, meter.total
                 element.event(event, value)
         elif event not in _CLOSES and (depth == outer or (depth == outer + 1 and in_items)):
             yield key, value

@@ -10,13 +10,13 @@ from airgap.transport import Client
 from threatintel.feeds.answers import require_json
 from threatintel.feeds.json_stream import read_members
 from threatintel.normalise import kev_record, timestamp, without_nul
-from threatintel.specs import Cursor, FeedError, FeedSpec, Page
+from threatintel.specs import Cursor, FeedError, FeedSpec, Keep, Page, keep_nothing
 
 MAX_PARTS = 3_000_000  # JSON parts of the catalogue; a row has some 25
 MAX_ROWS = 200_000  # the catalogue has grown by some 250 a year
 
 
-def fetch(client: Client, spec: FeedSpec, cursor: Cursor) -> Iterator[Page]:
+def fetch(client: Client, spec: FeedSpec, cursor: Cursor, keep: Keep = keep_nothing) -> Iterator[Page]:
     """The catalogue as one complete page; nothing when the mirror says that it has not changed."""
     validators = {"If-None-Match": cursor.get("etag", ""), "If-Modified-Since": cursor.get("last_modified", "")}
     with client.stream("GET", spec.url, headers={name: value for name, value in validators.items() if value}, follow_redirects=True) as response:
@@ -25,6 +25,7 @@ def fetch(client: Client, spec: FeedSpec, cursor: Cursor) -> Iterator[Page]:
         require_json(response)
         meta, rows = read_catalogue(response.iter_bytes())
         fresh = {"etag": response.headers.get("ETag", ""), "last_modified": response.headers.get("Last-Modified", "")}
+    keep({**meta, "vulnerabilities": rows})
     # A validator that cannot be sent back as it came is not kept.
     yield page_of(meta, rows, {name: value for name, value in fresh.items() if value.isascii() and value.isprintable() and 0 < len(value) <= 200})
 

@@ -16,7 +16,7 @@ from airgap.transport import Client
 from threatintel.feeds.answers import require_json
 from threatintel.feeds.json_stream import read_members
 from threatintel.misp_event import event_date, event_objects, events_in
-from threatintel.specs import Cursor, FeedError, FeedSpec, Page, Tally, Unread
+from threatintel.specs import Cursor, FeedError, FeedSpec, Keep, Page, Tally, Unread, keep_nothing
 
 LIMIT: Final = 20  # events a page
 MAX_PAGES: Final = 5000
@@ -25,7 +25,7 @@ MAX_OBJECTS: Final = 5000  # stored in one transaction
 _DELETED: Final = ([0, 1], True)  # MISP's word for "those too"; Modern MISP takes a boolean alone
 
 
-def fetch(client: Client, spec: FeedSpec, cursor: Cursor) -> Iterator[Page]:
+def fetch(client: Client, spec: FeedSpec, cursor: Cursor, keep: Keep = keep_nothing) -> Iterator[Page]:
     """One page of events after another. All are asked for with the timestamp that the poll began with; one that was broken off is gone on with."""
     since, newest = _number(cursor, "timestamp"), _number(cursor, "newest")
     # One page back: events that were deleted since have moved the others up.
@@ -36,6 +36,7 @@ def fetch(client: Client, spec: FeedSpec, cursor: Cursor) -> Iterator[Page]:
         tally, ids = Tally(), list[str]()
         objects: list[Unread] = []
         for event, clock in _events(client, spec.url, since, number):
+            keep(event)
             began = began or clock
             ids.append(str(event.get("uuid") or event.get("id")))
             if (changed := event_date(event)) is not None:

@@ -13,7 +13,7 @@ from airgap.transport import Client
 from threatintel.feeds.answers import reached, require_json
 from threatintel.feeds.json_stream import read_members
 from threatintel.otx_pulse import pulse_date, pulse_records
-from threatintel.specs import Cursor, FeedError, FeedSpec, Page, Record, Tally
+from threatintel.specs import Cursor, FeedError, FeedSpec, Keep, Page, Record, Tally, keep_nothing
 
 PATH: Final = "/api/v1/pulses/subscribed"
 LIMIT: Final = 50  # pulses a page
@@ -22,7 +22,7 @@ MAX_PARTS: Final = 3_000_000  # JSON parts of one answer
 MAX_RECORDS: Final = 5000  # stored in one transaction; a pulse is not divided
 
 
-def fetch(client: Client, spec: FeedSpec, cursor: Cursor) -> Iterator[Page]:
+def fetch(client: Client, spec: FeedSpec, cursor: Cursor, keep: Keep = keep_nothing) -> Iterator[Page]:
     """One page of pulses after another. The server's `next` only says that there is one more: a mirror's may name the vendor's host.
 
     A run that goes on from another reads one page again, for pulses that were removed meanwhile; those that came meanwhile are the next poll's.
@@ -43,6 +43,7 @@ def fetch(client: Client, spec: FeedSpec, cursor: Cursor) -> Iterator[Page]:
                 if key == "next":
                     more = bool(value)
                 elif key == "results" and isinstance(value, dict):
+                    keep(value)
                     if len(batches[-1]) >= MAX_RECORDS:
                         batches.append([])
                     batches[-1].extend(pulse_records(value, tally))

@@ -20,7 +20,7 @@ from airgap.transport import Client
 from threatintel.feeds.answers import reached, require_json
 from threatintel.feeds.json_stream import read_members
 from threatintel.normalise import timestamp
-from threatintel.specs import Cursor, FeedError, FeedSpec, Page, Tally
+from threatintel.specs import Cursor, FeedError, FeedSpec, Keep, Page, Tally, keep_nothing
 from threatintel.stix import StixReader
 
 TAXII_21: Final = "application/taxii+json;version=2.1"
@@ -59,12 +59,12 @@ class _Root:
     old: bool
 
 
-def fetch(client: Client, spec: FeedSpec, cursor: Cursor) -> Iterator[Page]:
+def fetch(client: Client, spec: FeedSpec, cursor: Cursor, keep: Keep = keep_nothing) -> Iterator[Page]:
     """One page of the collection after another, each with the cursor behind it; none when nothing was added since."""
     root = api_root(client, spec.url, spec.options["api_root"])
     url = urljoin(root.url, f"collections/{quote(spec.options['collection'], safe='')}/objects/")
     reader = StixReader()
-    yield from (_pages_20 if root.old else _pages_21)(client, url, cursor, reader)
+    yield from (_pages_20 if root.old else _pages_21)(client, url, cursor, reader, keep)
 
 
 def collections(client: Client, url: str, named_root: str) -> Iterator[Collection]:
@@ -92,7 +92,7 @@ def api_root(client: Client, url: str, named: str) -> _Root:
     return _Root(_slashed(_on_server(url, chosen)), old)
 
 
-def _pages_21(client: Client, url: str, cursor: Cursor, reader: StixReader) -> Iterator[Page]:
+def _pages_21(client: Client, url: str, cursor: Cursor, reader: StixReader, keep: Keep) -> Iterator[Page]:
     """By `next`, which is opaque. From a server that changes it with each page, it names a place: the cursor keeps it, and the next run goes on there.
 
     A server that repeats it holds the place itself, and a page that was asked for and not stored is gone with it; the cursor then keeps the
@@ -130,13 +130,13 @@ def _pages_21(client: Client, url: str, cursor: Cursor, reader: StixReader) -> I
             added_after, following, last = last, "", ""
         moved = {name: value for name, value in moved.items() if value}
         if objects or moved != cursor:
-            yield _page(objects, moved, stamp, reader)
+            yield _page(objects, moved, stamp, reader, keep)
         if not more:
             return
     raise FeedError(f"{_host(url)} has more than {MAX_PAGES} pages.")
 
 
-def _pages_20(client: Client, url: str, cursor: Cursor, reader: StixReader) -> Iterator[Page]:
+def _pages_20(client: Client, url: str, cursor: Cursor, reader: StixReader, keep: Keep) -> Iterator[Page]:
     """By Range; the server's answer says how many items there are in all. Offsets count from the same `added_after` in the whole run.
 
     A run that goes on from another reads one page of it again, for items that were removed meanwhile.
@@ -167,7 +167,7 @@ def _pages_20(client: Client, url: str, cursor: Cursor, reader: StixReader) -> I
         moved = {"added_after": last or params.get("added_after", "")} if done else {**params, "items": str(first), "last": last}
         moved = {name: value for name, value in moved.items() if value}
         if objects or moved != cursor:
-            yield _page(objects, moved, stamp, reader)
+            yield _page(objects, moved, stamp, reader, keep)
         if done:
             return
     raise FeedError(f"{_host(url)} has more than {MAX_PAGES} pages.")
@@ -189,9 +189,10 @@ def _is_last(span: str, first: int, count: int, url: str) -> bool:
     return first + count >= int(match[2])
 
 
-def _page(objects: list[Any], cursor: Cursor, stamp: str, reader: StixReader) -> Page:
-    """Markings are learned first: a page may define them behind what they mark."""
-    for obj in objects:
+def _page(objects: list[Any], cursor: Cursor, stamp: str, reader: StixReader, keep: Keep) -> Page:
+    """Markings are learned and kept first: a page may define them behind what they mark."""
+    for obj in sorted(objects, key=lambda one: not (isinstance(one, dict) and one.get("type") == "marking-definition")):
+        keep(obj)
         if isinstance(obj, dict):
             reader.learn(obj)
     tally = Tally()
