@@ -9,6 +9,7 @@ from django.db import transaction
 from rest_framework.exceptions import Throttled
 
 from llm.models import AskedLately
+from llm.turns import write_turn
 from tenants.acting import Acting
 
 BURST: Final = 20  # answers of one capability
@@ -37,7 +38,7 @@ def take(what: str, who: str) -> None:
 
 def _wait(what: str, who: str, clock: Callable[[], float] = time.time) -> float:
     """Seconds until there is room; 0 when there was, which is taken. The row's lock puts those who ask at once in a line."""
-    with transaction.atomic():
+    with write_turn(), transaction.atomic():
         row = AskedLately.objects.select_for_update().filter(who=who, what=what).first()
         if row is None:  # the first time: whoever makes it, it is there then
             AskedLately.objects.get_or_create(who=who, what=what)

@@ -1,7 +1,7 @@
 """Answers told line by line: one JSON object a line, sent as soon as it is made (application/x-ndjson)."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, Final, Protocol
 
 from django.http import StreamingHttpResponse
@@ -10,6 +10,7 @@ from rest_framework.renderers import JSONRenderer
 from llm.resolver import Path
 
 MEDIA_TYPE: Final = "application/x-ndjson"
+_TOGETHER: Final = frozenset(("ocsf", "mitre", "evidence", "next_step"))
 MAX_HEADER: Final = 200  # characters
 
 
@@ -36,7 +37,7 @@ class _Encoded:
 
     def __init__(self, telling: Telling) -> None:
         self._telling = telling
-        self._lines = (json.dumps(frame, ensure_ascii=False).encode() + b"\n" for frame in telling)
+        self._lines = _in_parts(telling)
 
     def __iter__(self) -> Iterator[bytes]:
         return self._lines
@@ -44,6 +45,18 @@ class _Encoded:
     def close(self) -> None:
         self._lines.close()
         self._telling.close()
+
+
+def _in_parts(telling: Telling) -> Generator[bytes]:
+    """Lines that follow without waiting go together, up to the next that may be waited behind: a section, a step, a live delta, the end."""
+    part = b""
+    for frame in telling:
+        part += json.dumps(frame, ensure_ascii=False).encode() + b"\n"
+        if frame["type"] not in _TOGETHER and (frame["type"] != "delta" or telling.path is Path.LIVE):
+            yield part
+            part = b""
+    if part:
+        yield part
 
 
 def told(telling: Telling) -> StreamingHttpResponse:

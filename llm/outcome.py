@@ -173,7 +173,11 @@ _slots = threading.BoundedSemaphore(MAX_CALLS)
 def _shape(schema: Any) -> Any:
     """The schema without its bounds: hosted servers refuse some, local ones compile them into grammars that take half a minute."""
     if isinstance(schema, dict):
-        return {key: _shape(value) for key, value in schema.items() if key not in _BOUNDS}
+        return {
+            key: {name: _shape(one) for name, one in value.items()} if key == "properties" else _shape(value)  # a field may be named like a bound
+            for key, value in schema.items()
+            if key not in _BOUNDS
+        }
     return [_shape(item) for item in schema] if isinstance(schema, list) else schema
 
 

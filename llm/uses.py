@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from llm.models import CapabilityUse
 from llm.resolver import Path
+from llm.turns import write_turn
 
 USE_NOT_COUNTED = "llm.use_not_counted"
 
@@ -31,16 +32,19 @@ class Use:
 def count(capability: str, path: Path, cause: str) -> None:
     """Count an answer. That it cannot be counted takes nothing from the answer; it is logged."""
     try:
-        now = timezone.now()
-        changed = CapabilityUse.objects.filter(capability=capability, path=path.value).update(answers=F("answers") + 1, cause=cause, last_at=now)
-        if not changed:
-            use, created = CapabilityUse.objects.get_or_create(
-                capability=capability, path=path.value, defaults={"answers": 1, "cause": cause, "last_at": now}
-            )
-            if not created:
-                CapabilityUse.objects.filter(pk=use.pk).update(answers=F("answers") + 1, cause=cause, last_at=now)
+        with write_turn():
+            _count(capability, path, cause)
     except DatabaseError as error:
         log.warning(USE_NOT_COUNTED, capability=capability, path=path.value, error=type(error).__name__)
+
+
+def _count(capability: str, path: Path, cause: str) -> None:
+    now = timezone.now()
+    row = CapabilityUse.objects.filter(capability=capability, path=path.value)
+    if not row.update(answers=F("answers") + 1, cause=cause, last_at=now):
+        first = {"answers": 1, "cause": cause, "last_at": now}
+        if not CapabilityUse.objects.get_or_create(capability=capability, path=path.value, defaults=first)[1]:
+            row.update(answers=F("answers") + 1, cause=cause, last_at=now)
 
 
 def uses() -> list[Use]:
