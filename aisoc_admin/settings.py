@@ -196,7 +196,6 @@ SPECTACULAR_SETTINGS = {
         "LLMProvider": "llm.api.PROVIDERS",
         "LLMPath": "llm.api.PATHS",
         "TenantLLMProvider": "llm.credentials_api.PROVIDERS",
-        "DeliveryState": "actions.models.Delivery.State",
     },
 }
 
