@@ -6,7 +6,10 @@ class ThreatintelConfig(AppConfig):
     verbose_name = "Threat intelligence"
 
     def ready(self) -> None:
-        from airgap.checklist import register
-        from threatintel.checklist import FEEDS_FRESH
+        from airgap import checklist, facts, readiness
+        from threatintel.checklist import ITEMS, feeds_fact, targets
 
-        register(FEEDS_FRESH)
+        facts.register("feeds", feeds_fact)
+        for item in ITEMS:
+            checklist.register(item)
+        readiness.register(targets)

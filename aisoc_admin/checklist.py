@@ -1,0 +1,56 @@
+"""The checklist's item on production settings, and the settings whose hosts the readiness report looks at."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from django.conf import settings
+
+from airgap.checklist import NOT_SAID, ChecklistItem, Finding, Look, Said, Verdict, everywhere
+from airgap.fleet import Process
+from airgap.hosts import Malformed, Url
+from airgap.readiness import Target
+
+CHANNELS: Final = (
+    ("slack", "SLACK_WEBHOOK_URL", "slack_webhook_url", "slack_webhook_url"),
+    ("teams", "TEAMS_WEBHOOK_URL", "teams_webhook_url", "teams_webhook_url"),
+    ("webhook", "ALERT_WEBHOOK_URL", "alert_webhook_url", "alert_webhook_url"),
+    ("pagerduty", "PAGERDUTY_URL", "pagerduty_url", "pagerduty_routing_key"),
+    ("opsgenie", "OPSGENIE_URL", "opsgenie_url", "opsgenie_api_key"),
+)  # name, variable, its field, and the field that says whether it is in use
+
+
+def environment_fact() -> str:
+    word: str = settings.ENV.environment
+    return word
+
+
+def production(seen: Look) -> Finding:
+    """production demands its own secrets and host names; development makes its own."""
+    return everywhere(seen, _production)
+
+
+def _production(process: Process) -> Said:
+    word = process.facts.get("environment")
+    if not isinstance(word, str):
+        return NOT_SAID
+    if word == "production":
+        return Said(Verdict.OK, "AISOC_ENVIRONMENT is production")
+    step = "Set AISOC_ENVIRONMENT=production with SECRET_KEY, ALLOWED_HOSTS and AISOC_CREDENTIAL_KEY, and restart."
+    return Said(Verdict.ATTENTION, f"AISOC_ENVIRONMENT is {word}", step)
+
+
+def targets() -> Iterator[Target]:
+    """Channels, the mail relay and the egress proxy, as far as they are configured."""
+    env = settings.ENV
+    for name, variable, address, used in CHANNELS:
+        if getattr(env, used):
+            yield Target("channel", name, getattr(env, address), (variable,))
+    if env.email is not None:
+        host = f"[{env.email.host}]" if ":" in env.email.host else env.email.host
+        yield Target("channel", "email", f"https://{host}:{env.email.port}", ("EMAIL_URL",))
+    if env.egress_proxy:
+        proxy = Url.parse(env.egress_proxy)
+        yield Target("setting", "egress proxy", env.egress_proxy if isinstance(proxy, Malformed) else proxy.origin, ("AISOC_EGRESS_PROXY",))
+
+
+PRODUCTION: Final = ChecklistItem("production", "Every process runs with production settings", production, order=14)
