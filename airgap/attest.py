@@ -69,10 +69,10 @@ def text_of(row: Attestation) -> bytes:
     """What is signed: canonical JSON (RFC 8785: sorted keys, no white space); times in UTC to the microsecond."""
     body = {
         "accepts": row.accepts,
-        "at": _stamp(row.at),
+        "at": stamp(row.at),
         "by": row.by,
         "evidence": row.evidence,
-        "expires_at": _stamp(row.expires_at),
+        "expires_at": stamp(row.expires_at),
         "item": row.item,
         "kind": "aisoc-attestation",
         "note": row.note,
@@ -81,7 +81,7 @@ def text_of(row: Attestation) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
 
 
-def _stamp(moment: datetime) -> str:
+def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
@@ -146,7 +146,7 @@ def _stored(row: Attestation) -> Attestation:
     row.signature, row.key = key.sign(text_of(row)), key.fingerprint
     row.save(force_insert=True)
     log.info(
-        "checklist.accepted" if row.accepts else "checklist.attested", item=row.item, user=row.by, ticket=row.ticket, expires=_stamp(row.expires_at)
+        "checklist.accepted" if row.accepts else "checklist.attested", item=row.item, user=row.by, ticket=row.ticket, expires=stamp(row.expires_at)
     )
     return row
 

@@ -56,8 +56,8 @@ def report_of(done: Audit) -> Report:
         "checklist": [row.as_dict() for row in done.rows],
         **_kept(),
     }
-    plain: Report = _plain(content)
-    return plain
+    report: Report = plain(content)
+    return report
 
 
 def _kept() -> dict[str, Any]:
@@ -77,15 +77,16 @@ def _process(process: Process) -> dict[str, Any]:
     return {**said, "clock_skew": None, "clock_skew_ms": round(process.skew * 1000), "facts": dict(process.facts)}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """What JSON holds, without floats; times as RFC 3339 in UTC."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if isinstance(value, Mapping):
-        return {str(name): _plain(inner) for name, inner in value.items()}
+        return {str(name): plain(inner) for name, inner in value.items()}
     if isinstance(value, float):  # from a fact of another version: readers write floats in different ways
         return str(value)
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     return value
 
 

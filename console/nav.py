@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from django.urls import NoReverseMatch, reverse
 
+from console.checklist import done_count
 from console.egress import blocked_lately
 from threatintel.snapshot import registration_snapshot
 
@@ -43,6 +44,7 @@ NAVIGATION: tuple[NavEntry, ...] = (
     NavEntry("Threat-intel feeds", "console:feeds", note=refused_feeds),
     NavEntry("Indicators", "console:indicators"),
     NavEntry("Blocked egress", "console:egress", note=blocked_attempts),
+    NavEntry("Audit checklist", "console:checklist", note=done_count),
     NavEntry("Admin", "admin:index", staff=True),
 )
 

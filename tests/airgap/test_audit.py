@@ -81,7 +81,7 @@ def test_an_unattested_and_an_expired_item_are_unknown(deployment: Deployment, m
 
 def test_the_span_changes_what_counts_and_a_bad_one_is_said() -> None:
     for text in ("soon", "0h", "200d"):
-        with pytest.raises(CommandError, match="24h|At most"):
+        with pytest.raises(CommandError, match=r"24h|At most"):
             call_command("airgap_audit", "--since", text)
 
 
