@@ -59,7 +59,7 @@ def test_every_item_is_a_row_with_its_result_and_the_navigation_counts_them(depl
 
 
 def test_a_silent_process_makes_its_items_unknown(deployment: Deployment, auditor: Client, text: Text) -> None:
-    web, *_others = start()
+    web, *_others = deployment()
     silent(web)
     page = auditor.get(URL)
     assert page.context["page"].banner.verdict == "UNKNOWN"
