@@ -133,6 +133,8 @@ def worst(verdicts: Sequence[Verdict]) -> Verdict:
 
 def span_words(span: timedelta) -> str:
     minutes = round(span / timedelta(minutes=1))
+    if not minutes:
+        return "less than a minute"
     for size, unit in ((1440, "d"), (60, "h")):
         if minutes % size == 0 and minutes > size:
             return f"{minutes // size} {unit}"

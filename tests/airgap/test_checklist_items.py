@@ -10,9 +10,10 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from airgap import attest, events
-from airgap.checklist import Verdict, look, span_words
-from airgap.models import Attestation, ProcessBeat, TrailCheck
+from airgap.checklist import Verdict, items, look, span_words
+from airgap.models import Attestation, EgressTotal, ProcessBeat, TrailCheck
 from airgap.policy import Decision, Rule
+from airgap.trail_items import no_blocks, trail_verified
 from tests.airgap.fleet import checked, silent, started
 from tests.airgap.trail import drained, event
 
@@ -208,10 +209,16 @@ def test_a_refused_attempt_fails_with_its_caller_and_one_before_the_span_does_no
     assert found.details == ("14 × slack.com:443, rule public, by vendor.sdk",)
 
 
+def test_totals_that_were_removed_hide_nothing_from_the_whole_walk(deployment: Deployment) -> None:
+    deployment()
+    refused(5, count=3)
+    EgressTotal.objects.all().delete()
+    found = no_blocks(look(rows=None))
+    assert (found.verdict, found.evidence) == (FAILING, "3 attempts were refused in the last 24 h.")
+
+
 @pytest.mark.parametrize(("window", "expected"), [(timedelta(minutes=30), OK), (timedelta(hours=1), OK), (timedelta(hours=3), FAILING)])
 def test_a_shorter_span_counts_less(window: timedelta, expected: Verdict, deployment: Deployment) -> None:
-    from airgap.trail_items import no_blocks
-
     deployment()
     refused(70)
     assert no_blocks(look(window)).verdict is expected
@@ -252,8 +259,6 @@ def test_a_small_trail_is_walked_whole_and_an_altered_row_names_its_day(tamper: 
 
 def test_of_a_large_trail_a_page_walks_the_newest_rows_and_tells_of_the_last_whole_walk() -> None:
     drained(event(0), event(1), event(2))
-    from airgap.trail_items import trail_verified
-
     few = look(rows=2)
     assert trail_verified(few).verdict is ATTENTION
     TrailCheck.objects.create(at=few.now - timedelta(days=8), rows=3, position=3, problems=[])
@@ -267,6 +272,7 @@ def test_of_a_large_trail_a_page_walks_the_newest_rows_and_tells_of_the_last_who
 @pytest.mark.parametrize(
     ("span", "words"),
     [
+        (timedelta(0), "less than a minute"),
         (timedelta(hours=24), "24 h"),
         (timedelta(days=7), "7 d"),
         (timedelta(minutes=30), "30 min"),
@@ -279,6 +285,4 @@ def test_spans_read_in_one_unit(span: timedelta, words: str) -> None:
 
 
 def test_the_seven_of_the_runbook_come_first_and_in_its_order() -> None:
-    from airgap.checklist import items
-
     assert [item.id for item in items()][:7] == SEVEN
