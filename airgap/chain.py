@@ -9,26 +9,22 @@ an older signed TrailHead (a restored backup), and a database emptied whole. Eac
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
-from json.encoder import encode_basestring
 from typing import Any, Final
 
 import structlog
-from django.db import connection
 
 from airgap.ed25519 import SigningKey, is_signed
 from airgap.events import AIRGAP_DAY_SEALED
 from airgap.models import DayHead, DrainedSegment, EgressEvent, TrailHead
+from airgap.walk import Part, Walked, parts_of, text_of, walk_all
 
 GENESIS: Final = "0" * 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 STEP: Final = timedelta(days=2)  # more at once is a clock that was wrong or is wrong now, or a deployment that stood still
-_NAIVE_EPOCH = datetime(1970, 1, 1)  # SQLite keeps UTC without saying so
-_CHUNK = 20_000  # rows verified at a time
 _TRIES = 20
 _MOST_STRAYS = 100  # rows outside the chain that are told
 
@@ -37,7 +33,7 @@ log = structlog.stdlib.get_logger("airgap")
 
 def row_text(row: EgressEvent) -> bytes:
     """What is digested of a row: a JSON array in UTF-8 of position, minute, first and last seen (Unix microseconds), count, and the texts."""
-    return _text(
+    return text_of(
         row.position,
         _microseconds(row.minute),
         _microseconds(row.first_seen),
@@ -55,28 +51,6 @@ def row_text(row: EgressEvent) -> bytes:
         row.tenant,
         row.caller,
     )
-
-
-_MOMENTS = ("minute", "first_seen", "last_seen")
-_REST = ("service", "process", "host", "port", "path", "rule", "reason", "layer", "purpose", "tenant", "caller")
-_FIELDS = ("position", "digest", *_MOMENTS, "count", *_REST)  # as the verifier reads a row
-
-
-def _text(position: int, minute: int, first: int, last: int, count: int, *rest: str | int) -> bytes:
-    """json.dumps(…, ensure_ascii=False, separators=(",", ":")) of the array, in a fifth of its time.
-
-    Raises TypeError or ValueError for what is no number or text.
-    """
-    return f"[{position:d},{minute:d},{first:d},{last:d},{count:d},{_tail(*rest)}]".encode()
-
-
-@lru_cache(maxsize=4096)  # the same callers are refused time and again
-def _tail(
-    service: str, process: str, host: str, port: int, path: str, rule: str, reason: str, layer: str, purpose: str, tenant: str, caller: str
-) -> str:
-    quoted = (path, rule, reason, layer, purpose, tenant, caller)
-    first = f"{encode_basestring(service)},{encode_basestring(process)},{encode_basestring(host)},{port:d},"
-    return first + ",".join(map(encode_basestring, quoted))
 
 
 def _microseconds(moment: datetime) -> int:
@@ -216,18 +190,44 @@ def verify(public_keys: Mapping[str, bytes], newest: int | None = None) -> Itera
     if is_headless():
         yield Broken(None, 0, "There is a trail and no head of it.")
     head, days = _heads()
-    floor = 0 if newest is None else max(0, head.position - newest)
+    floor = max(head.removed, 0 if newest is None else head.position - newest)
+    parts = [(day, part) for day in days for part in _parts(day, head, floor)]
+    walked = list(zip(parts, walk_all([part for _day, part in parts]), strict=True))
     last, digest = 0, GENESIS
     for day in days:
         if (day.first_position, day.start) != (last + 1, digest):
             yield Broken(day.day, 0, f"The day does not continue the one before it, which ended with row {last}.")
         yield from _signature_problem(day, head, public_keys)
-        yield from _walk(day, head, floor)
+        yield from _day_problems(day, [found for (of, _part), found in walked if of is day], whole=day.first_position > floor)
         last, digest = day.last_position, day.digest
     strays = list(EgressEvent.objects.exclude(position__gt=head.removed, position__lte=last).values_list("position", flat=True)[:_MOST_STRAYS])
     for position in strays:
         if not last < position <= _head().position:  # drained since
             yield Broken(None, position, "There is a row outside the chain.")
+
+
+def _parts(day: "DayHead | _Day", head: TrailHead, floor: int) -> list[Part]:
+    """The day's rows above the floor; none when it lies below."""
+    if day.last_position <= floor:
+        return []
+    if day.first_position > floor:
+        return parts_of(day.first_position, day.last_position, day.start)
+    below = EgressEvent.objects.filter(position=floor).values_list("digest", flat=True).first() if floor > head.removed else head.removed_digest
+    return parts_of(floor + 1, day.last_position, below or "")
+
+
+def _day_problems(day: "DayHead | _Day", walked: list[Walked], *, whole: bool) -> Iterator[Broken]:
+    """What does not fit among the day's rows, or between them and its head. Rows that retention has removed meanwhile are not missed."""
+    problems = [problem for found in walked for problem in found.problems]
+    if problems:
+        removed = _head().removed
+        for problem in problems:
+            if problem.upto > removed:
+                yield Broken(day.day, problem.position, problem.what)
+    elif walked and walked[-1].digest != day.digest:
+        yield Broken(day.day, day.last_position, "The last row does not fit the day's head.")
+    elif walked and whole and sum(found.attempts for found in walked) != day.attempts:
+        yield Broken(day.day, 0, "The day's rows do not sum up to its head's attempts.")
 
 
 def count_rows() -> int:
@@ -301,72 +301,3 @@ def _signature_problem(day: DayHead | _Day, head: TrailHead, public_keys: Mappin
         yield Broken(day.day, 0, f"The head is signed with a key that is not trusted ({day.key[:16] or 'none'}).")
     elif not is_signed(public, day.signature, text):
         yield Broken(day.day, 0, "The head's signature does not fit its content.")
-
-
-def _walk(day: "DayHead | _Day", head: TrailHead, floor: int) -> Iterator[Broken]:
-    """The day's rows one by one, from the first that retention has left or that lies above the floor."""
-    if day.last_position <= max(head.removed, floor):
-        return
-    whole = day.first_position > max(head.removed, floor)
-    if whole:
-        digest, expected, attempts = day.start, day.first_position, 0
-    elif floor > head.removed:
-        below = EgressEvent.objects.filter(position=floor).values_list("digest", flat=True).first()
-        if below is None:
-            yield Broken(day.day, floor, f"Row {floor} is missing.")
-        digest, expected, attempts = below or "", floor + 1, 0
-    else:
-        digest, expected, attempts = head.removed_digest, head.removed + 1, 0
-    for position, stored, count, text in _rows(expected, day.last_position):
-        if position != expected:
-            if position - 1 > _head().removed:  # else retention has come this far meanwhile
-                yield Broken(day.day, expected, f"Rows {expected} to {position - 1} are missing.")
-        elif text is None or hashlib.sha256(digest.encode() + text).hexdigest() != stored:
-            yield Broken(day.day, position, "The row does not fit its digest: it, or the row before it, was altered.")
-        digest, expected, attempts = stored, position + 1, attempts + count
-    if expected != day.last_position + 1:
-        if day.last_position > _head().removed:
-            yield Broken(day.day, expected, f"Rows {expected} to {day.last_position} are missing.")
-    elif digest != day.digest:
-        yield Broken(day.day, day.last_position, "The last row does not fit the day's head.")
-    elif whole and attempts != day.attempts:
-        yield Broken(day.day, 0, "The day's rows do not sum up to its head's attempts.")
-
-
-def _rows(first: int, last: int) -> Iterator[tuple[int, str, int, bytes | None]]:
-    """Position, stored digest, count and text of the rows, straight from the driver: the ORM takes longer than all the rest.
-
-    Text None: the row holds what no row of the product holds.
-    """
-    quote, sqlite = connection.ops.quote_name, connection.vendor == "sqlite"
-    moment = "CAST({} AS TEXT)" if sqlite else "(extract(epoch from {}) * 1000000)::bigint"
-    read: Callable[[Any], int] = _micros_of_text if sqlite else int
-    columns = ", ".join(moment.format(quote(name)) if name in _MOMENTS else quote(name) for name in _FIELDS)
-    query = f"SELECT {columns} FROM {quote(EgressEvent._meta.db_table)} WHERE position BETWEEN %s AND %s ORDER BY position LIMIT {_CHUNK}"  # noqa: S608 - names of the model's own columns
-    while True:
-        with connection.cursor() as cursor:
-            cursor.execute(query, [first, last])
-            chunk = cursor.fetchall()
-        for position, digest, minute, seen, until, count, *words in chunk:
-            try:
-                text = _text(position, read(minute), read(seen), read(until), count, *words)
-                yield position, digest, count, text
-            except (TypeError, ValueError, OverflowError):
-                yield position, str(digest), 0, None
-        if len(chunk) < _CHUNK:
-            return
-        first = chunk[-1][0] + 1
-
-
-def _micros_of_text(stored: str) -> int:
-    """A moment as Django keeps it on SQLite: UTC without a zone, to the second or to the microsecond. Raises ValueError."""
-    if len(stored) == 19:
-        return _micros_of_second(stored)
-    if len(stored) != 26 or stored[19] != "." or not stored[20:].isdigit():
-        raise ValueError("It is no moment.")
-    return _micros_of_second(stored[:19]) + int(stored[20:])
-
-
-@lru_cache(maxsize=4096)
-def _micros_of_second(text: str) -> int:
-    return (datetime.fromisoformat(text) - _NAIVE_EPOCH) // _MICROSECOND

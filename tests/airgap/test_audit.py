@@ -13,7 +13,7 @@ from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 
-from airgap import attest
+from airgap import attest, chain
 from airgap.active import deployment_key
 from airgap.audit import audit
 from airgap.models import ProcessBeat, TrailCheck
@@ -206,16 +206,14 @@ def test_an_altered_and_a_removed_row_fail_the_audit_with_their_day(
 
 def test_the_walk_goes_on_while_others_drain(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that come between the heads and the rows are left for the next time."""
-    from airgap import chain
-
     drained(event(0), event(1))
-    real = chain._walk
+    real = chain.walk_all
 
-    def walk(*words: Any) -> Any:
-        yield from real(*words)
+    def walk_all(parts: Any) -> Any:
         drained(event(2))
+        return real(parts)
 
-    monkeypatch.setattr(chain, "_walk", walk)
+    monkeypatch.setattr(chain, "walk_all", walk_all)
     key = deployment_key()
     assert list(chain.verify({key.fingerprint: key.public})) == []
 

@@ -11,7 +11,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 
 from airgap.active import deployment_key
 from airgap.audit import Audit, audit, window_of
-from airgap.checklist import DAY
+from airgap.checklist import DAY, Verdict
 from airgap.report import markdown_of, report_of, signed
 from airgap.verify_report import read_span
 
@@ -57,7 +57,7 @@ class Command(BaseCommand):
         for row in done.rows:
             item, finding = row.checked.item, row.checked.finding
             self.stdout.write(f"\n{finding.verdict:<10} {item.id}  {item.title}\n           {finding.evidence}")
-            for line in finding.details:
+            for line in finding.details if finding.verdict is not Verdict.OK else ():
                 self.stdout.write(f"           - {line}")
             if row.accepted is not None:
                 accepted = row.accepted.row
