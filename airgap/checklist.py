@@ -14,6 +14,7 @@ from airgap import clock, fleet
 from airgap.fleet import Process
 
 DAY: Final = timedelta(hours=24)
+NAMED: Final = 2  # processes that the evidence itself names
 NEWEST_ROWS: Final = 20_000  # of the trail, that a page walks
 
 log = structlog.stdlib.get_logger("airgap")
@@ -166,7 +167,7 @@ def everywhere(seen: Look, judge: Callable[[Process], Said], *, service: str = "
         whose = f"no process of the service {service}" if service else "no process"
         return Finding(Verdict.UNKNOWN, f"There is {whose} with a heartbeat.", "Start it; the first heartbeat comes within seconds.")
     said = sorted(by_said, key=lambda one: WORST_FIRST.index(one.verdict))
-    evidence = " ".join(f"{len(by_said[one])} of {len(asked)} {_processes(len(asked))}: {one.text}." for one in said)
+    evidence = " ".join(f"{len(by_said[one])} of {len(asked)} {_processes(len(asked))}: {one.text}{_culprits(one, by_said[one])}." for one in said)
     steps = dict.fromkeys(one.next_step for one in said if one.next_step)
     details = tuple(f"{one.verdict}: {one.text} ({_named(by_said[one])})" for one in said)
     return Finding(said[0].verdict, evidence, " ".join(steps), details)
@@ -178,6 +179,11 @@ def _silence(process: Process) -> Said:
 
 def _processes(count: int) -> str:
     return "process" if count == 1 else "processes"
+
+
+def _culprits(said: Said, titles: list[str]) -> str:
+    """Who it is about, in the evidence itself, when it is not as it should be and few enough to be read."""
+    return f" ({', '.join(titles)})" if said.verdict is not Verdict.OK and len(titles) <= NAMED else ""
 
 
 def _named(titles: list[str]) -> str:
