@@ -1,7 +1,7 @@
 """One run over the checklist as command, API, page and report show it: every item with what vouches for it, and the verdict of all."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from django.db import Error as DatabaseError
@@ -113,18 +113,20 @@ class Audit:
 def audit(window: timedelta = DAY, *, thorough: bool = False) -> Audit:
     """Run every check. thorough: walk every row of the trail and note what was found; else the newest so many."""
     seen = look(window, rows=None if thorough else NEWEST_ROWS)
-    done = Audit(seen, tuple(_row(checked, seen.now) for checked in run_all(seen)), airgap_snapshot())
+    done = Audit(seen, tuple(_row(checked, seen) for checked in run_all(seen)), airgap_snapshot())
     if thorough:
         _note_walk(done)
     return done
 
 
-def _row(checked: Checked, now: datetime) -> Row:
+def _row(checked: Checked, seen: Look) -> Row:
+    if seen.processes is None:
+        return Row(checked)
     try:
         if checked.item.kind is Kind.ATTESTED:
-            return Row(checked, attestation=attest.standing(checked.item.id, now))
+            return Row(checked, attestation=attest.standing(checked.item.id, seen.now))
         if checked.finding.verdict in (Verdict.FAILING, Verdict.ATTENTION):
-            accepted = attest.standing(checked.item.id, now, accepts=True)
+            accepted = attest.standing(checked.item.id, seen.now, accepts=True)
             return Row(checked, accepted=accepted if accepted is not None and accepted.counts else None)
     except DatabaseError:
         pass  # the checks have said so

@@ -67,6 +67,11 @@ class Finding:
     details: tuple[str, ...] = ()
 
 
+AWAY: Final = Finding(
+    Verdict.UNKNOWN, "The database cannot be read: heartbeats, trail and attestations are kept there.", "Bring the database back, then look again."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class ChecklistItem:
     """One item: `check` looks anew each time and writes nothing. order: among the others; those of the runbook are 1 to 7."""
@@ -118,6 +123,9 @@ def run_all(seen: Look) -> Iterator[Checked]:
 
 
 def found(item: ChecklistItem, seen: Look) -> Finding:
+    """What one check finds. None is made while the database is away: each would wait for it anew."""
+    if seen.processes is None:
+        return AWAY
     try:
         return item.check(seen)
     except DatabaseError as error:
@@ -158,7 +166,7 @@ NOT_SAID: Final = Said(Verdict.UNKNOWN, "it does not say: it runs another versio
 def everywhere(seen: Look, judge: Callable[[Process], Said], *, service: str = "") -> Finding:
     """An item that holds when it holds in every live process (of one service). A silent process makes it UNKNOWN: nobody can say."""
     if seen.processes is None:
-        return Finding(Verdict.UNKNOWN, "The heartbeats of the processes cannot be read: the database is away.", "Bring the database back.")
+        return AWAY
     asked = [process for process in seen.processes if not service or process.service == service]
     by_said: dict[Said, list[str]] = {}
     for process in asked:

@@ -4,6 +4,7 @@ Not a log and not a patch: the gate notes a target in memory when a client first
 was noted to the database. Bounded in memory and in the table; what is beyond is counted under `(other)`.
 """
 
+import os
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -39,9 +40,19 @@ class _Noted(NamedTuple):
     last_seen: float
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal handler may note while its thread is in here
 _noted: dict[_Key, _Noted] = {}
 _sealed: dict[int, EgressPolicy] = {}
+
+
+def _start_over() -> None:
+    """In a forked child: another thread's lock would stay locked for ever, and what was noted is the parent's to tell."""
+    global _lock
+    _lock = threading.RLock()
+    _noted.clear()
+
+
+os.register_at_fork(after_in_child=_start_over)
 
 
 def note(policy: EgressPolicy, host: str, port: int | None, purpose: str) -> None:

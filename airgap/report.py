@@ -27,6 +27,9 @@ VERSION: Final = 1
 DAYS: Final = 400  # finished days of the trail, the latest
 SIGN_OFFS: Final = 20
 
+MOST: Final = 2**53  # from here on readers of JSON differ
+NOTHING_KEPT: Final[Mapping[str, Any]] = {"attestations": [], "sign_offs": [], "trail": None}  # the database is away
+
 Report = dict[str, Any]
 
 
@@ -54,13 +57,13 @@ def report_of(done: Audit) -> Report:
         "policy": done.policy.as_dict(),
         "processes": None if done.seen.processes is None else [_process(one) for one in done.seen.processes],
         "checklist": [row.as_dict() for row in done.rows],
-        **_kept(),
+        **(NOTHING_KEPT if done.seen.processes is None else _kept()),
     }
     report: Report = plain(content)
     return report
 
 
-def _kept() -> dict[str, Any]:
+def _kept() -> Mapping[str, Any]:
     """What only the database knows; null when it is away."""
     try:
         rows = [{**one.as_dict(), "item": one.row.item, "accepts": one.row.accepts} for one in attest.history()]
@@ -69,7 +72,7 @@ def _kept() -> dict[str, Any]:
         ]
         return {"attestations": rows, "sign_offs": signed_off, "trail": chain.summary(DAYS)}
     except DatabaseError:
-        return {"attestations": [], "sign_offs": [], "trail": None}
+        return NOTHING_KEPT
 
 
 def _process(process: Process) -> dict[str, Any]:
@@ -78,13 +81,15 @@ def _process(process: Process) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """What JSON holds, without floats; times as RFC 3339 in UTC."""
+    """What every reader of JSON reads alike, whatever stands in the database: no floats, no large numbers; times as RFC 3339 in UTC."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if isinstance(value, Mapping):
-        return {str(name): plain(inner) for name, inner in value.items()}
-    if isinstance(value, float):  # from a fact of another version: readers write floats in different ways
+        return {str(name).encode("ascii", "replace").decode(): plain(inner) for name, inner in value.items()}
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) >= MOST):
         return str(value)
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()  # a lone surrogate
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
     return value

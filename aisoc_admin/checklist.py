@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Final
+from urllib.parse import urlsplit
 
 from django.conf import settings
 
@@ -9,6 +10,7 @@ from airgap.checklist import NOT_SAID, ChecklistItem, Finding, Look, Said, Verdi
 from airgap.fleet import Process
 from airgap.hosts import Malformed, Url
 from airgap.readiness import Target
+from aisoc_admin.env import database_config
 
 CHANNELS: Final = (
     ("slack", "SLACK_WEBHOOK_URL", "slack_webhook_url", "slack_webhook_url"),
@@ -40,8 +42,10 @@ def _production(process: Process) -> Said:
 
 
 def targets() -> Iterator[Target]:
-    """Channels, the mail relay and the egress proxy, as far as they are configured."""
+    """Channels, mail relay, egress proxy, database and broker, as far as they are configured. A public database or broker stops the process."""
     env = settings.ENV
+    for name, host, port, variable in _infrastructure():
+        yield Target("setting", name, f"https://{f'[{host}]' if ':' in host else host}:{port}", (variable,))
     for name, variable, address, used in CHANNELS:
         if getattr(env, used):
             yield Target("channel", name, getattr(env, address), (variable,))
@@ -51,6 +55,18 @@ def targets() -> Iterator[Target]:
     if env.egress_proxy:
         proxy = Url.parse(env.egress_proxy)
         yield Target("setting", "egress proxy", env.egress_proxy if isinstance(proxy, Malformed) else proxy.origin, ("AISOC_EGRESS_PROXY",))
+
+
+def _infrastructure() -> Iterator[tuple[str, str, int, str]]:
+    """Name, host, port and variable of what is dialled before any gate could be asked; Unix sockets and files have no host."""
+    if settings.ENV.database_url:
+        config = database_config(settings.ENV.database_url)
+        host = str(config.get("HOST") or "")
+        if host and not host.startswith("/"):
+            yield "database", host, int(config.get("PORT") or 5432), "DATABASE_URL"
+    broker = urlsplit(settings.ENV.broker_url)
+    if broker.scheme in ("redis", "rediss") and broker.hostname:
+        yield "broker", broker.hostname, broker.port or 6379, "CELERY_BROKER_URL"
 
 
 PRODUCTION: Final = ChecklistItem("production", "Every process runs with production settings", production, order=14)

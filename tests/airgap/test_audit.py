@@ -218,6 +218,16 @@ def test_the_walk_goes_on_while_others_drain(deployment: Deployment, monkeypatch
     assert list(chain.verify({key.fingerprint: key.public})) == []
 
 
+def test_what_somebody_wrote_into_the_database_breaks_no_report(deployment: Deployment, tmp_path: Path) -> None:
+    deployment()
+    ProcessBeat.objects.update(
+        facts={"llm": {"ü": 2**60, "x": 1.5, **({"y": "\ud800"} if connection.vendor == "sqlite" else {})}}, service="<b>|`[x](y)"
+    )
+    out = tmp_path / "r.json"
+    command("airgap_audit", "--out", str(out))
+    assert command("airgap_verify", str(out), "--fingerprint", deployment_key().fingerprint, "--show")[0] == 0
+
+
 def test_a_database_that_goes_away_meanwhile_is_unknown(deployment: Deployment) -> None:
     healthy(deployment)
     calls = iter(range(1000))

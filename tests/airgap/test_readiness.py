@@ -44,6 +44,8 @@ def test_configured_targets_that_would_be_refused_are_told_with_the_line_that_pe
         TAXII_COLLECTION_IDS="one",
         SLACK_WEBHOOK_URL="https://hooks.slack.com/services/T0/B0/planted",
         EMAIL_URL="smtp+tls://u:planted@mail.example.com:587",
+        DATABASE_URL="postgres://u:planted@db.example.com/aisoc",
+        CELERY_BROKER_URL="redis://:planted@valkey.internal:6379/0",
     )
     found = readiness()
     assert not found.enabled
@@ -53,9 +55,10 @@ def test_configured_targets_that_would_be_refused_are_told_with_the_line_that_pe
         ("feed", "otx", "otx.alienvault.com", 443, "otx.alienvault.com:443"),
         ("llm", "language model", "api.openai.com", 443, "api.openai.com:443"),
         ("channel", "slack", "hooks.slack.com", 443, "hooks.slack.com:443"),
+        ("setting", "database", "db.example.com", 5432, "db.example.com:5432"),
         ("channel", "email", "mail.example.com", 587, "mail.example.com:587"),
     }
-    assert found.checked == 6
+    assert found.checked == 8
     assert "planted" not in str(found)
     lines = ",".join(one.allowlist for one in found.results)
     environment(OTX_API_KEY="k", AISOC_AIRGAP_ALLOWLIST=lines, OPENAI_API_KEY="k")
