@@ -19,42 +19,14 @@ import structlog
 from airgap.ed25519 import SigningKey, is_signed
 from airgap.events import AIRGAP_DAY_SEALED
 from airgap.models import DayHead, DrainedSegment, EgressEvent, TrailHead
-from airgap.walk import Part, Walked, parts_of, text_of, walk_all
+from airgap.walk import Part, Walked, parts_of, row_text, walk_all
 
 GENESIS: Final = "0" * 64
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 STEP: Final = timedelta(days=2)  # more at once is a clock that was wrong or is wrong now, or a deployment that stood still
 _TRIES = 20
 _MOST_STRAYS = 100  # rows outside the chain that are told
 
 log = structlog.stdlib.get_logger("airgap")
-
-
-def row_text(row: EgressEvent) -> bytes:
-    """What is digested of a row: a JSON array in UTF-8 of position, minute, first and last seen (Unix microseconds), count, and the texts."""
-    return text_of(
-        row.position,
-        _microseconds(row.minute),
-        _microseconds(row.first_seen),
-        _microseconds(row.last_seen),
-        row.count,
-        row.service,
-        row.process,
-        row.host,
-        row.port,
-        row.path,
-        row.rule,
-        row.reason,
-        row.layer,
-        row.purpose,
-        row.tenant,
-        row.caller,
-    )
-
-
-def _microseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND
 
 
 def row_digest(previous: str, row: EgressEvent) -> str:

@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from json.encoder import encode_basestring
 from multiprocessing import get_context
@@ -22,6 +22,7 @@ PART: Final = 100_000  # rows of one part
 LARGE: Final = 200_000  # rows from which on further processes are worth their start
 _CHUNK = 20_000  # rows read at a time
 _MOST = 100  # problems that one part tells
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH = datetime(1970, 1, 1)  # SQLite keeps UTC without saying so
 _MICROSECOND = timedelta(microseconds=1)
 _MOMENTS = ("minute", "first_seen", "last_seen")
@@ -72,7 +73,7 @@ def walk(part: Part) -> Walked:
     for position, stored, count, text in _rows(part.first, part.last):
         if position != expected:
             problems.append(_missing(expected, position - 1))
-        elif text is None or hashlib.sha256(digest.encode() + text).hexdigest() != stored:
+        elif (text is None or hashlib.sha256(digest.encode() + text).hexdigest() != stored) and not _fits(position, digest, stored):
             problems.append(Problem(position, position, "The row does not fit its digest: it, or the row before it, was altered."))
         digest, expected, attempts = stored, position + 1, attempts + count
         if len(problems) >= _MOST:
@@ -80,6 +81,15 @@ def walk(part: Part) -> Walked:
     if expected != part.last + 1:
         problems.append(_missing(expected, part.last))
     return Walked(tuple(problems), digest, attempts)
+
+
+def _fits(position: int, digest: str, stored: str) -> bool:
+    """The same asked of the row as the model reads it: slower, and exact for moments of any century."""
+    try:
+        row = EgressEvent.objects.filter(position=position).first()
+        return row is not None and hashlib.sha256(digest.encode() + row_text(row)).hexdigest() == stored
+    except (TypeError, ValueError, OverflowError, AttributeError):
+        return False
 
 
 def _missing(first: int, last: int) -> Problem:
@@ -104,6 +114,32 @@ def usable(rows: int) -> int:
 
 
 # ── Rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+def row_text(row: EgressEvent) -> bytes:
+    """What is digested of a row: a JSON array in UTF-8 of position, minute, first and last seen (Unix microseconds), count, and the texts."""
+    return text_of(
+        row.position,
+        _microseconds(row.minute),
+        _microseconds(row.first_seen),
+        _microseconds(row.last_seen),
+        row.count,
+        row.service,
+        row.process,
+        row.host,
+        row.port,
+        row.path,
+        row.rule,
+        row.reason,
+        row.layer,
+        row.purpose,
+        row.tenant,
+        row.caller,
+    )
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
 def text_of(position: int, minute: int, first: int, last: int, count: int, *rest: str | int) -> bytes:
     """What is digested of a row: json.dumps(…, ensure_ascii=False, separators=(",", ":")) of the array, in a fifth of its time.
 
@@ -126,7 +162,7 @@ def _rows(first: int, last: int) -> Iterator[tuple[int, str, int, bytes | None]]
     Text None: the row holds what no row of the product holds.
     """
     quote, sqlite = connection.ops.quote_name, connection.vendor == "sqlite"
-    moment = "CAST({} AS TEXT)" if sqlite else "(extract(epoch from {}) * 1000000)::bigint"
+    moment = "CAST({} AS TEXT)" if sqlite else "(date_part('epoch', {}) * 1000000)::bigint"
     read: Callable[[Any], int] = _micros_of_text if sqlite else int
     columns = ", ".join(moment.format(quote(name)) if name in _MOMENTS else quote(name) for name in _FIELDS)
     query = f"SELECT {columns} FROM {quote(EgressEvent._meta.db_table)} WHERE position BETWEEN %s AND %s ORDER BY position LIMIT {_CHUNK}"  # noqa: S608 - names of the model's own columns

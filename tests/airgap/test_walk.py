@@ -1,5 +1,6 @@
 """Rows walked in parts and in several processes say the same as rows walked one by one."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -60,3 +61,10 @@ def test_other_threads_and_few_rows_are_walked_by_one_process(monkeypatch: pytes
     assert usable(100) == 1
     monkeypatch.setattr("airgap.walk.threading.active_count", lambda: 2)
     assert usable(10**6) == 1
+
+
+def test_moments_of_any_century_fit() -> None:
+    """Where the walk's own arithmetic would round them."""
+    for year in (1901, 1999, 2038, 2107, 2300, 9998):
+        drained(event(minute=datetime(year, 3, 1, 4, 5, tzinfo=UTC), first_seen=datetime(year, 3, 1, 4, 5, 6, 999_999, tzinfo=UTC)))
+    assert problems() == []
