@@ -13,11 +13,10 @@ from django.db import Error as DatabaseError
 from airgap.active import active_policy
 from airgap.contacts import sealed
 from airgap.models import Contact
-from airgap.policy import AllowEntry, EgressPolicy, PolicyError, Rule
+from airgap.policy import EgressPolicy, allowlist_entry
 from airgap.segments import OTHER
 from airgap.snapshot import explain_url
 
-ALLOWABLE: Final = frozenset({Rule.PUBLIC.value, Rule.PRIVATE_NAME_PUBLIC_ANSWER.value})  # rules that an allowlist entry overrules
 CONTACTED: Final = "contacted"
 MOST: Final = 500  # contacted targets that are told
 
@@ -134,14 +133,3 @@ def _contacted(contact: Contact, policy: EgressPolicy) -> list[WouldRefuse]:
             CONTACTED, contact.purpose, contact.host, port, decision.rule, decision.reason, entry, count=contact.count, last_seen=contact.last_seen
         )
     ]
-
-
-def allowlist_entry(host: str, port: int | None, rule: str) -> str:
-    """The entry that would let this target through; "" where none does, or none should."""
-    if rule not in ALLOWABLE:
-        return ""
-    text = host if port is None else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    try:
-        return str(AllowEntry.parse(text))
-    except PolicyError:  # "(raw socket)" and other text in place of a host
-        return ""

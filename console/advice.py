@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from airgap import readiness
+from airgap import policy
 from airgap.events import Layer
 from airgap.policy import Rule
 from airgap.segments import OTHER
@@ -78,7 +78,7 @@ def host_port(host: str, port: int | None) -> str:
 
 def allowlist_entry(target: Target) -> str:
     """The entry that would let this target through; "" where none does, or none should."""
-    return readiness.allowlist_entry(target.host, target.port, target.rule)
+    return policy.allowlist_entry(target.host, target.port, target.rule)
 
 
 def _by_rule(target: Target) -> list[str]:
