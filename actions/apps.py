@@ -7,6 +7,9 @@ class ActionsConfig(AppConfig):
 
     def ready(self) -> None:
         from actions.matters import happened
+        from actions.readiness import targets
+        from airgap import readiness
         from airgap.announce import receive
 
         receive(happened)
+        readiness.register(targets)

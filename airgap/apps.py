@@ -9,8 +9,14 @@ class AirgapConfig(AppConfig):
     verbose_name = "Air gap"
 
     def ready(self) -> None:
-        from airgap import announce, standing
+        from airgap import announce, checklist, facts, standing
+        from airgap.attest import FIREWALL
+        from airgap.fleet_items import FLEET_ITEMS
+        from airgap.trail_items import TRAIL_ITEMS, spool_fact
 
+        for item in (FIREWALL, *FLEET_ITEMS, *TRAIL_ITEMS):
+            checklist.register(item)
+        facts.register("spool", spool_fact)
         for source in (standing.drifting, standing.attempts, standing.failing_items):
             announce.register_source(f"airgap.{source.__name__}", source)
         if events.recorder() is None:  # the guard is installed by the settings; a project without one has no recorder yet

@@ -12,52 +12,21 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from airgap.ed25519 import SigningKey, is_signed
 from airgap.events import AIRGAP_DAY_SEALED
 from airgap.models import DayHead, DrainedSegment, EgressEvent, TrailHead
+from airgap.walk import Part, Walked, parts_of, row_text, walk_all
 
 GENESIS: Final = "0" * 64
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 STEP: Final = timedelta(days=2)  # more at once is a clock that was wrong or is wrong now, or a deployment that stood still
-_CHUNK = 5000  # rows verified at a time
+_TRIES = 20
 _MOST_STRAYS = 100  # rows outside the chain that are told
 
 log = structlog.stdlib.get_logger("airgap")
-
-
-def row_text(row: EgressEvent) -> bytes:
-    """What is digested of a row: a JSON array in UTF-8 of position, minute, first and last seen (Unix microseconds), count, and the texts."""
-    return json.dumps(
-        [
-            row.position,
-            _microseconds(row.minute),
-            _microseconds(row.first_seen),
-            _microseconds(row.last_seen),
-            row.count,
-            row.service,
-            row.process,
-            row.host,
-            row.port,
-            row.path,
-            row.rule,
-            row.reason,
-            row.layer,
-            row.purpose,
-            row.tenant,
-            row.caller,
-        ],
-        ensure_ascii=False,
-        separators=(",", ":"),
-    ).encode()
-
-
-def _microseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND
 
 
 def row_digest(previous: str, row: EgressEvent) -> str:
@@ -170,6 +139,10 @@ def _text_of_open(head: TrailHead) -> bytes:
     )
 
 
+def _text_of_day(day: DayHead) -> bytes:
+    return head_text(day.day, day.first_position, day.last_position, day.attempts, day.start, day.digest)
+
+
 # ── Verifying ────────────────────────────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class Broken:
@@ -180,25 +153,97 @@ class Broken:
     what: str
 
 
-def verify(public_keys: Mapping[str, bytes]) -> Iterator[Broken]:
-    """Walk the heads and every row; yields what does not fit, nothing when all does.
+def verify(public_keys: Mapping[str, bytes], newest: int | None = None) -> Iterator[Broken]:
+    """Check all heads, and every row or the `newest` so many; yields what does not fit, nothing when all does.
 
-    public_keys: the trusted keys by fingerprint. Rows that retention removed, by the signed head, are passed over. Run it in a
-    repeatable-read transaction where others drain meanwhile.
+    public_keys: the trusted keys by fingerprint. Rows that retention removed, by the signed head, are passed over. Others may drain
+    and tidy up meanwhile: what they add is left for the next time.
     """
     if is_headless():
         yield Broken(None, 0, "There is a trail and no head of it.")
-    head = TrailHead.objects.first() or TrailHead(removed_digest=GENESIS)
+    head, days = _heads()
+    floor = max(head.removed, 0 if newest is None else head.position - newest)
+    parts = [(day, part) for day in days for part in _parts(day, head, floor)]
+    walked = list(zip(parts, walk_all([part for _day, part in parts]), strict=True))
     last, digest = 0, GENESIS
-    days: list[DayHead | _Day] = [*DayHead.objects.order_by("first_position"), *_open_day(head)]
     for day in days:
         if (day.first_position, day.start) != (last + 1, digest):
             yield Broken(day.day, 0, f"The day does not continue the one before it, which ended with row {last}.")
         yield from _signature_problem(day, head, public_keys)
-        yield from _walk(day, head)
+        yield from _day_problems(day, [found for (of, _part), found in walked if of is day], whole=day.first_position > floor)
         last, digest = day.last_position, day.digest
-    for position in EgressEvent.objects.exclude(position__gt=head.removed, position__lte=last).values_list("position", flat=True)[:_MOST_STRAYS]:
-        yield Broken(None, position, "There is a row outside the chain.")
+    strays = list(EgressEvent.objects.exclude(position__gt=head.removed, position__lte=last).values_list("position", flat=True)[:_MOST_STRAYS])
+    for position in strays:
+        if not last < position <= _head().position:  # drained since
+            yield Broken(None, position, "There is a row outside the chain.")
+
+
+def _parts(day: "DayHead | _Day", head: TrailHead, floor: int) -> list[Part]:
+    """The day's rows above the floor; none when it lies below."""
+    if day.last_position <= floor:
+        return []
+    if day.first_position > floor:
+        return parts_of(day.first_position, day.last_position, day.start)
+    below = EgressEvent.objects.filter(position=floor).values_list("digest", flat=True).first() if floor > head.removed else head.removed_digest
+    return parts_of(floor + 1, day.last_position, below or "")
+
+
+def _day_problems(day: "DayHead | _Day", walked: list[Walked], *, whole: bool) -> Iterator[Broken]:
+    """What does not fit among the day's rows, or between them and its head. Rows that retention has removed meanwhile are not missed."""
+    problems = [problem for found in walked for problem in found.problems]
+    if problems:
+        removed = _head().removed
+        for problem in problems:
+            if problem.upto > removed:
+                yield Broken(day.day, problem.position, problem.what)
+    elif walked and walked[-1].digest != day.digest:
+        yield Broken(day.day, day.last_position, "The last row does not fit the day's head.")
+    elif walked and whole and sum(found.attempts for found in walked) != day.attempts:
+        yield Broken(day.day, 0, "The day's rows do not sum up to its head's attempts.")
+
+
+def count_rows() -> int:
+    """How many rows the trail should have, by its head."""
+    head = _head()
+    return head.position - head.removed
+
+
+def position() -> int:
+    """The position of the last row."""
+    return _head().position
+
+
+def summary(days: int) -> dict[str, Any]:
+    """The heads as a report carries them: what was signed of each, its signature and key. The latest `days` finished days."""
+    head, every = _heads()
+    finished = [day for day in every if isinstance(day, DayHead)]
+    return {
+        "rows": head.position - head.removed,
+        "position": head.position,
+        "digest": head.digest or GENESIS,
+        "removed": head.removed,
+        "older_days": max(0, len(finished) - days),
+        "days": [_signed(_text_of_day(day), day) for day in finished[-days:]],
+        "open": _signed(_text_of_open(head), head) if head.day is not None else None,
+    }
+
+
+def _signed(text: bytes, head: DayHead | TrailHead) -> dict[str, Any]:
+    return {**json.loads(text), "signature": head.signature, "key": head.key}
+
+
+def _head() -> TrailHead:
+    return TrailHead.objects.first() or TrailHead(removed_digest=GENESIS)
+
+
+def _heads() -> tuple[TrailHead, "list[DayHead | _Day]"]:
+    """The open head and the days as they were at one moment: read again when somebody drained in between."""
+    for _ in range(_TRIES):
+        head = _head()
+        days: list[DayHead | _Day] = [*DayHead.objects.order_by("first_position"), *_open_day(head)]
+        if (head.signature, head.position) == (_head().signature, _head().position):
+            break
+    return head, days
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,34 +267,9 @@ def _open_day(head: TrailHead) -> list[_Day]:
 
 
 def _signature_problem(day: DayHead | _Day, head: TrailHead, public_keys: Mapping[str, bytes]) -> Iterator[Broken]:
-    text = (
-        head_text(day.day, day.first_position, day.last_position, day.attempts, day.start, day.digest)
-        if isinstance(day, DayHead)
-        else _text_of_open(head)
-    )
+    text = _text_of_day(day) if isinstance(day, DayHead) else _text_of_open(head)
     public = public_keys.get(day.key)
     if public is None:
         yield Broken(day.day, 0, f"The head is signed with a key that is not trusted ({day.key[:16] or 'none'}).")
     elif not is_signed(public, day.signature, text):
         yield Broken(day.day, 0, "The head's signature does not fit its content.")
-
-
-def _walk(day: DayHead | _Day, head: TrailHead) -> Iterator[Broken]:
-    """The day's rows one by one, from the first that retention has left."""
-    if day.last_position <= head.removed:
-        return
-    whole = day.first_position > head.removed
-    digest, expected, attempts = (day.start, day.first_position, 0) if whole else (head.removed_digest, head.removed + 1, 0)
-    rows = EgressEvent.objects.filter(position__gte=expected, position__lte=day.last_position).order_by("position")
-    for row in rows.iterator(chunk_size=_CHUNK):
-        if row.position != expected:
-            yield Broken(day.day, expected, f"Rows {expected} to {row.position - 1} are missing.")
-        elif row_digest(digest, row) != row.digest:
-            yield Broken(day.day, row.position, "The row does not fit its digest: it, or the row before it, was altered.")
-        digest, expected, attempts = row.digest, row.position + 1, attempts + row.count
-    if expected != day.last_position + 1:
-        yield Broken(day.day, expected, f"Rows {expected} to {day.last_position} are missing.")
-    elif digest != day.digest:
-        yield Broken(day.day, day.last_position, "The last row does not fit the day's head.")
-    elif whole and attempts != day.attempts:
-        yield Broken(day.day, 0, "The day's rows do not sum up to its head's attempts.")

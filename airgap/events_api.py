@@ -1,4 +1,4 @@
-"""`GET /api/v1/airgap/events`, as pages and as streamed CSV and JSON lines."""
+"""`GET /api/v1/airgap/events`, as pages and as streamed CSV, JSON lines and OCSF."""
 
 import csv
 import json
@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.core.signing import BadSignature, Signer
 from django.http import StreamingHttpResponse
 from django.utils.dateparse import parse_datetime
@@ -19,6 +20,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from airgap.ocsf import network_activity
 from airgap.queries import EventFilter, Position, events
 from airgap.readership import confined_to
 
@@ -97,6 +99,19 @@ class EventsJsonlView(APIView):
         return _download(_json_lines(_filter(request)), "application/x-ndjson", "airgap-events.jsonl")
 
 
+class EventsOcsfView(APIView):
+    tenants_may_read = True  # their own: see _filter
+
+    @extend_schema(
+        operation_id="airgap_events_ocsf",
+        responses={200: OpenApiResponse(OpenApiTypes.STR, "One OCSF 1.4 event (Network Activity, 4001) a line.")},
+        parameters=PARAMETERS,
+    )
+    def get(self, request: Request) -> StreamingHttpResponse:
+        """The same as OCSF events for a SIEM, as JSON lines, streamed."""
+        return _download(_ocsf_lines(_filter(request)), "application/x-ndjson", "airgap-events.ocsf.jsonl")
+
+
 class _Line:
     """A file for the csv writer that hands each line back."""
 
@@ -115,6 +130,11 @@ def _json_lines(wanted: EventFilter) -> Iterator[bytes]:
     renderer = JSONRenderer()
     for _position, event in events(wanted):
         yield bytes(renderer.render(event)) + b"\n"
+
+
+def _ocsf_lines(wanted: EventFilter) -> Iterator[bytes]:
+    for _position, event in events(wanted):
+        yield json.dumps(network_activity(event, settings.VERSION), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 def _cell(value: Any) -> str:

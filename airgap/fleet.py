@@ -8,8 +8,8 @@ import os
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
@@ -25,6 +25,7 @@ from django.utils import timezone
 
 from airgap import clock
 from airgap.events import AIRGAP_DRIFT
+from airgap.facts import own_facts
 from airgap.models import ProcessBeat
 from airgap.snapshot import airgap_snapshot, guard_snapshot, policy_digest
 
@@ -61,6 +62,11 @@ class Process:
     last_seen: datetime
     state: State
     why: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return f"{self.process} ({self.service} {self.role})"
 
     def as_dict(self) -> dict[str, Any]:
         """CONTRACTS.md 2.4, a process; role, clock skew, start and instance are added."""
@@ -124,6 +130,7 @@ def judged(beats: Iterable[ProcessBeat], now: datetime) -> tuple[Process, ...]:
                 last_seen=beat.beat_at,
                 state=state,
                 why=why,
+                facts=beat.facts if isinstance(beat.facts, dict) else {},
             )
         )
     return tuple(found)
@@ -198,6 +205,7 @@ class Heartbeat:
                 "airgapped": snapshot.enabled,
                 "guard": guard.mode if guard.mode != "enforce" or guard.selftest else "inactive",
                 "digest": policy_digest(snapshot),
+                "facts": own_facts(),
                 "skew": skew,
                 "started_at": self._started,
                 "beat_at": now,

@@ -20,7 +20,7 @@ from django.core.mail import EmailMessage
 from django.core.mail.backends.smtp import EmailBackend
 from django.core.mail.utils import DNS_NAME
 
-from airgap import events
+from airgap import contacts, events
 from airgap.active import active_policy
 from airgap.blocked import AirgapBlocked
 from airgap.events import Layer
@@ -59,6 +59,8 @@ class GatedEmailBackend(EmailBackend):
         decision = active_policy().decide_host(self.host, int(self.port))
         if not decision.allowed:
             raise self._refuse(decision, self.host, int(self.port))
+        if not active_policy().enabled:
+            contacts.note(active_policy(), self.host, int(self.port), self._purpose)
         return super().open()
 
     def _refuse(self, decision: Decision, host: str, port: int) -> AirgapBlocked:

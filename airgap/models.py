@@ -1,6 +1,6 @@
-"""The trail and the fleet as rows. The trail is append-only: rows of counts, chained by digest, summed by readers."""
+"""The trail, the fleet and the audit as rows. The trail is append-only: rows of counts, chained by digest, summed by readers."""
 
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from django.db import models
 
@@ -158,6 +158,7 @@ class ProcessBeat(models.Model):
     airgapped = models.BooleanField()
     guard = models.CharField(max_length=16)
     digest = models.CharField(max_length=64)
+    facts = models.JSONField(default=dict)  # what the process says of itself for the checklist (airgap/facts.py): hosts and booleans
     skew = models.FloatField(default=0)  # seconds by which the process's clock is ahead of the database's
     started_at = models.DateTimeField()
     beat_at = models.DateTimeField()
@@ -169,3 +170,99 @@ class ProcessBeat(models.Model):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.pid} {self.role}"
+
+
+RowT = TypeVar("RowT", bound=models.Model)
+
+
+class AppendOnly(models.QuerySet[RowT]):
+    """Rows are added and never changed or removed."""
+
+    def update(self, **_values: Any) -> NoReturn:
+        raise TypeError("What was attested and signed off is append-only; a newer row takes its place.")
+
+    def delete(self) -> NoReturn:
+        raise TypeError("What was attested and signed off is append-only; a newer row takes its place.")
+
+
+class Attestation(models.Model):
+    """Somebody vouches for an item that cannot be proven from inside, or accepts one that is not OK (`accepts`), until it expires.
+
+    Written by airgap.attest alone. `signature`: Ed25519 over airgap.attest.text_of, by the deployment's key, which is not in the
+    database: a row that was put there or altered shows. A database trigger refuses every UPDATE.
+    """
+
+    item = models.CharField(max_length=64)
+    accepts = models.BooleanField()
+    by = models.CharField(max_length=150)
+    at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    note = models.TextField()
+    ticket = models.CharField(max_length=120, blank=True)
+    evidence = models.TextField(blank=True)  # the output of the probe, as it was given
+    signature = models.CharField(max_length=128)
+    key = models.CharField(max_length=64)
+
+    objects = AppendOnly.as_manager()
+
+    class Meta:
+        indexes = (models.Index(fields=["item", "at"]),)
+
+    def __str__(self) -> str:
+        return f"{self.item} by {self.by} on {self.at:%Y-%m-%d}"
+
+
+class SignOff(models.Model):
+    """The whole checklist as it was signed off: who, when, and its digest (SHA-256 of the snapshot as canonical JSON, RFC 8785).
+
+    Signed as an attestation is; a database trigger refuses every UPDATE.
+    """
+
+    at = models.DateTimeField()
+    by = models.CharField(max_length=150)
+    note = models.TextField(blank=True)
+    verdict = models.CharField(max_length=16)
+    digest = models.CharField(max_length=64)
+    snapshot = models.JSONField()
+    signature = models.CharField(max_length=128)
+    key = models.CharField(max_length=64)
+
+    objects = AppendOnly.as_manager()
+
+    class Meta:
+        indexes = (models.Index(fields=["at"]),)
+
+    def __str__(self) -> str:
+        return f"{self.verdict} by {self.by} on {self.at:%Y-%m-%d}"
+
+
+class TrailCheck(models.Model):
+    """One walk over every row of the trail: what airgap_audit and the report found. Pages, which walk the newest rows only, show the latest."""
+
+    at = models.DateTimeField(db_index=True)
+    rows = models.BigIntegerField()
+    position = models.BigIntegerField()  # of the head at that time
+    problems = models.JSONField()  # texts; none when the chain fits
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%dT%H:%MZ} {self.rows} rows, {len(self.problems)} problems"
+
+
+class Contact(models.Model):
+    """A target that the air gap would refuse and that was contacted while it was off: host and port only, counted (airgap/contacts.py)."""
+
+    host = models.CharField(max_length=253)
+    port = models.PositiveIntegerField()
+    purpose = models.CharField(max_length=64)
+    service = models.CharField(max_length=32)
+    rule = models.CharField(max_length=32)
+    reason = models.TextField(blank=True)
+    count = models.PositiveBigIntegerField()
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["host", "port", "purpose", "service"], name="airgap_contact_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port} {self.purpose} ×{self.count}"

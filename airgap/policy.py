@@ -233,6 +233,17 @@ class EgressPolicy:
         return ports
 
 
+def allowlist_entry(host: str, port: int | None, rule: str) -> str:
+    """The entry that would let a refused target through; "" where none does, or none should."""
+    if rule not in (Rule.PUBLIC, Rule.PRIVATE_NAME_PUBLIC_ANSWER):
+        return ""
+    text = host if port is None else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        return str(AllowEntry.parse(text))
+    except PolicyError:  # "(raw socket)" and other text in place of a host
+        return ""
+
+
 def classify(url_or_host: str) -> Rule:
     """The rule that the shape of a URL or bare host gives, without any policy."""
     if "://" in url_or_host:

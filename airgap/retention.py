@@ -1,4 +1,4 @@
-"""What is removed, and when: whole days of the trail's rows past AISOC_TRAIL_DAYS, old receipts, processes long gone.
+"""What is removed, and when: whole days of the trail's rows past AISOC_TRAIL_DAYS, old receipts, processes and contacts long gone.
 
 Seals the finished day on days without a drain. Signed heads are never removed.
 """
@@ -9,13 +9,14 @@ from typing import Final
 from django.conf import settings
 from django.db import models, transaction
 
-from airgap import chain, clock
+from airgap import chain, clock, contacts
 from airgap.active import deployment_key
-from airgap.models import DayHead, DrainedSegment, EgressEvent, EgressTotal, ProcessBeat, TrailHead
+from airgap.models import DayHead, DrainedSegment, EgressEvent, EgressTotal, ProcessBeat, TrailCheck, TrailHead
 from airgap.segments import complete
 
 FINE_TOTALS_KEPT: Final = timedelta(hours=3)  # they serve the last hour
 RECEIPTS_KEPT: Final = timedelta(days=7)  # a receipt matters only until its file is gone
+CHECKS_KEPT: Final = timedelta(days=400)
 PROCESSES_KEPT: Final = timedelta(days=30)  # they are marks on the chart of Blocked egress
 BATCH: Final = 5000  # rows removed in one transaction
 BATCHES: Final = 20  # in one call: a drain need never wait long
@@ -29,6 +30,7 @@ def kept_since(now: datetime) -> date:
 
 def tidy() -> None:
     """One round; any process may run it at any time. Raises django.db.Error when the database is away."""
+    contacts.forget_old()
     now = clock.now()
     today, first = now.astimezone(UTC).date(), kept_since(now)
     head = TrailHead.objects.first()
@@ -44,6 +46,7 @@ def tidy() -> None:
     waiting = {path.stem for path in complete(settings.AIRGAP_SPOOL_DIR)}  # a file that could not be removed needs its receipt
     DrainedSegment.objects.filter(drained_at__lt=now - RECEIPTS_KEPT).exclude(name__in=waiting).delete()
     ProcessBeat.objects.filter(beat_at__lt=now - PROCESSES_KEPT).delete()
+    TrailCheck.objects.filter(at__lt=now - CHECKS_KEPT).delete()
 
 
 def _remove_rows(first: date) -> None:

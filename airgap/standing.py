@@ -8,7 +8,7 @@ from django.db.models import Max, Sum
 
 from airgap import clock
 from airgap.announce import Announcement, Kind, Severity
-from airgap.checklist import Verdict, run_all
+from airgap.checklist import Verdict, look, run_all
 from airgap.fleet import State, processes
 from airgap.models import EgressTotal
 from airgap.queries import EventFilter
@@ -41,7 +41,7 @@ def attempts() -> Iterator[Announcement]:
 
 def failing_items() -> Iterator[Announcement]:
     """Items of the audit checklist that fail. UNKNOWN is no failure; its cause is in the log."""
-    for checked in run_all():
+    for checked in run_all(look()):
         if checked.finding.verdict is Verdict.FAILING and checked.item.id not in TOLD_ELSEWHERE:
             message = f"{checked.finding.evidence} {checked.finding.next_step}".strip()
             yield Announcement(Kind.CHECKLIST, checked.item.id, f"Checklist: {checked.item.title} fails", message, Severity.HIGH)

@@ -17,7 +17,7 @@ from typing import Any, Final
 import httpx
 from django.conf import settings
 
-from airgap import events
+from airgap import contacts, events
 from airgap.active import active_policy
 from airgap.blocked import AirgapBlocked as AirgapBlocked
 from airgap.dialer import Deadline, JudgingBackend
@@ -152,6 +152,8 @@ class GatedTransport(httpx.BaseTransport):
         host, port, decision = self._judge(url)
         if not decision.allowed:
             raise self._refuse(decision, host, port, Layer.HTTP, url)
+        if not self._policy.enabled:
+            contacts.note(active_policy(), host, port, self._purpose)
         if len(self._permitted) < _MAX_PERMITTED:
             self._permitted.add((host.encode(), url.port, url.scheme))
 

@@ -6,7 +6,12 @@ class AisocAdminConfig(AppConfig):
     verbose_name = "AiSOC Admin"
 
     def ready(self) -> None:
+        from airgap import checklist, facts, readiness
         from aisoc_admin import startup_checks  # noqa: F401 - registers itself
+        from aisoc_admin.checklist import PRODUCTION, environment_fact, targets
         from aisoc_admin.tools import provide_tools
 
         provide_tools()
+        facts.register("environment", environment_fact)
+        checklist.register(PRODUCTION)
+        readiness.register(targets)

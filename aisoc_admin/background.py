@@ -10,6 +10,7 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, connections
 
+from airgap import contacts
 from airgap.drain import hand_over
 from airgap.fleet import BEAT, Heartbeat
 from airgap.retention import tidy
@@ -62,7 +63,7 @@ def start_background() -> None:
     # Threads and connections of their own: a drain that waits for a lock must not look like a death.
     for name, rounds in (
         ("health", [Round(0, health.refresh), Round(TIDY, tidy)]),
-        ("fleet", [Round(BEAT, heartbeat.beat), Round(BEAT, heartbeat.watch)]),
+        ("fleet", [Round(BEAT, heartbeat.beat), Round(BEAT, heartbeat.watch), Round(BEAT, contacts.flush)]),
     ):
         threading.Thread(target=_keep_going, args=(rounds,), name=name, daemon=True).start()
     if settings.HEALTH_PORT is not None and settings.ROLE in (Role.WORKER, Role.BEAT):
@@ -74,5 +75,7 @@ def start_background() -> None:
 def start_in_pool_child() -> Callable[[], None]:
     """In a Celery pool child, which has no drain: hand what it refused to the parent's, and beat. Returns what to call at its end."""
     heartbeat = Heartbeat("pool")
-    threading.Thread(target=_keep_going, args=([Round(0, hand_over), Round(BEAT, heartbeat.beat)],), name="background", daemon=True).start()
+    threading.Thread(
+        target=_keep_going, args=([Round(0, hand_over), Round(BEAT, heartbeat.beat), Round(BEAT, contacts.flush)],), name="background", daemon=True
+    ).start()
     return heartbeat.end

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from airgap import policy
 from airgap.events import Layer
-from airgap.policy import AllowEntry, PolicyError, Rule
+from airgap.policy import Rule
 from airgap.segments import OTHER
 
 CHANNELS: Final[Mapping[str, str]] = {
@@ -17,7 +18,6 @@ CHANNELS: Final[Mapping[str, str]] = {
     "mail": "EMAIL_URL",
 }
 MALFORMED: Final = frozenset({"(malformed)", "(proxy)"})  # in place of a host that could not be read
-ALLOWABLE: Final = frozenset({Rule.PUBLIC.value, Rule.PRIVATE_NAME_PUBLIC_ANSWER.value})  # rules that an allowlist entry overrules
 RULES: Final[Mapping[str, str]] = {
     Rule.MALFORMED: "This is not a host that every reader reads alike.",
     Rule.PUBLIC: "This is a public name or address, and not on AISOC_AIRGAP_ALLOWLIST.",
@@ -78,12 +78,7 @@ def host_port(host: str, port: int | None) -> str:
 
 def allowlist_entry(target: Target) -> str:
     """The entry that would let this target through; "" where none does, or none should."""
-    if target.rule not in ALLOWABLE:
-        return ""
-    try:
-        return str(AllowEntry.parse(host_port(target.host, target.port)))
-    except PolicyError:  # "(raw socket)" and other text in place of a host
-        return ""
+    return policy.allowlist_entry(target.host, target.port, target.rule)
 
 
 def _by_rule(target: Target) -> list[str]:

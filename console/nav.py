@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from django.urls import NoReverseMatch, reverse
 
+from console.checklist import done_count
 from console.egress import blocked_lately
 from tenants.roles import EVERY_ROLE, INTEL_READERS, READERS, Role
 from threatintel.snapshot import registration_snapshot
@@ -45,6 +46,7 @@ NAVIGATION: tuple[NavEntry, ...] = (
     NavEntry("Threat-intel feeds", "console:feeds", note=refused_feeds),
     NavEntry("Indicators", "console:indicators", roles=INTEL_READERS),
     NavEntry("Blocked egress", "console:egress", note=blocked_attempts),
+    NavEntry("Audit checklist", "console:checklist", note=done_count),
     NavEntry("Channels", "console:channels"),
     NavEntry("Assist", "console:assist", roles=EVERY_ROLE),
     NavEntry("Admin", "admin:index", roles=EVERY_ROLE, staff=True),

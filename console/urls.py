@@ -5,7 +5,7 @@ from django.urls import path
 from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
-from console import assist_views, channel_views, feed_views, indicator_views, views
+from console import assist_views, channel_views, checklist_views, feed_views, indicator_views, views
 
 app_name = "console"
 urlpatterns = [
@@ -36,5 +36,11 @@ urlpatterns = [
     path("settings/channels/<str:name>/test/", channel_views.send_test, name="test_channel"),
     path("assist/", assist_views.explain, name="assist"),
     path("assist/investigate/", assist_views.investigate, name="investigate"),
+    path("settings/checklist/", checklist_views.checklist, name="checklist"),
+    path("settings/checklist/checklist.json", checklist_views.checklist_json, name="checklist_json"),
+    path("settings/checklist/checklist.md", checklist_views.checklist_md, name="checklist_md"),
+    path("settings/checklist/sign-off/", checklist_views.sign_off_now, name="sign_off"),
+    path("settings/checklist/<str:item>/attest/", checklist_views.attest_item, name="attest"),
+    path("settings/checklist/<str:item>/accept/", checklist_views.accept_item, name="accept"),
     path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("console/favicon.svg"))),
 ]

@@ -71,9 +71,18 @@ def shoot(page: Page, url: str, theme: str, out: Path) -> None:
         summary.click()
     rest(page)
     page.screenshot(path=out / f"channels-{theme}.png", full_page=True)
+    shoot_checklist(page, url, theme, out)
     page.set_viewport_size({"width": NARROW, "height": 2 * HEIGHT})
     page.goto(f"{url}/settings/egress/?span=7d")
     page.screenshot(path=out / f"egress-narrow-{theme}.png")
+
+
+def shoot_checklist(page: Page, url: str, theme: str, out: Path) -> None:
+    """Down to the sign-off."""
+    page.goto(f"{url}/settings/checklist/")
+    rest(page)
+    end = page.get_by_role("heading", name="Report and sign-off").evaluate("part => part.getBoundingClientRect().y + scrollY")
+    page.screenshot(path=out / f"checklist-{theme}.png", full_page=True, clip={"x": 0, "y": 0, "width": WIDTH, "height": end - MARGIN})
 
 
 def shoot_state(page: Page, url: str, name: str, theme: str, out: Path) -> None:

@@ -13,6 +13,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from airgap.active import active_tenant_rule
+from airgap.announce import Kind, Severity, announce
 from airgap.hosts import DEFAULT_PORTS, Malformed, Url
 from airgap.tenant_rule import TenantRule
 from llm.config import DEFAULT_URLS, VENDORS, LLMConfig, Provider, Secret
@@ -82,6 +83,7 @@ def save_credential(tenant: Tenant, wanted: Wanted, *, by: str) -> TenantCredent
         saved, change = _make(tenant, checked, by, now) if row is None else _change(tenant, row, checked, by, now)
         _write_down(tenant, change)
     log.info(CREDENTIAL_SAVED, tenant=tenant.slug, by=by, action=change.action, fields=change.fields, host=change.new_host)
+    _announce(tenant, f"{change.action} by {by}: {', '.join(change.fields) or 'nothing'}; host {change.new_host or 'none'}.")
     return saved
 
 
@@ -92,10 +94,17 @@ def remove_credential(tenant: Tenant, *, by: str) -> bool:
         if row is None:
             return False
         TenantCredential.objects.for_tenant(tenant).filter(pk=row.pk).delete()
-        change = CredentialChange(at=timezone.now(), by=by, action=CredentialChange.Action.REMOVED, old_host=host_of(_url_of(row)))
+        change = CredentialChange(at=timezone.now(), by=by, action=CredentialChange.Action.REMOVED, old_host=host_of(url_of(row)))
         _write_down(tenant, change)
     log.info(CREDENTIAL_REMOVED, tenant=tenant.slug, by=by, host=change.old_host)
+    _announce(tenant, f"removed by {by}; host was {change.old_host or 'none'}.")
     return True
+
+
+def _announce(tenant: Tenant, what: str) -> None:
+    """After the commit: what is told must not be undone, and telling must not undo the write."""
+    title = f"LLM credential of {tenant.slug} changed"
+    transaction.on_commit(lambda: announce(Kind.CREDENTIAL, tenant.slug, title, f"{what[:1].upper()}{what[1:]}", Severity.LOW))
 
 
 def note_test(tenant: Tenant, *, by: str, host: str, outcome: str) -> None:
@@ -123,7 +132,7 @@ def reseal(tenant: Tenant, *, by: str) -> bool:
         rows = TenantCredential.objects.for_tenant(tenant).filter(pk=row.pk, sealed_key=row.sealed_key)
         if not rows.update(sealed_key=sealed, key_fingerprint=vault.fingerprint):
             return False  # another write was faster, and sealed with the first key
-        _write_down(tenant, CredentialChange(at=timezone.now(), by=by, action=CredentialChange.Action.RESEALED, new_host=host_of(_url_of(row))))
+        _write_down(tenant, CredentialChange(at=timezone.now(), by=by, action=CredentialChange.Action.RESEALED, new_host=host_of(url_of(row))))
     log.info(CREDENTIAL_RESEALED, tenant=tenant.slug, by=by)
     return True
 
@@ -180,7 +189,7 @@ def _check_key(checked: _Checked, row: TenantCredential | None) -> None:
     if checked.key:
         return
     if row is not None and row.sealed_key:
-        if origin_of(_url_of(row)) != origin_of(checked.url):
+        if origin_of(url_of(row)) != origin_of(checked.url):
             detail = "The base URL moves to another scheme, host or port, and a key does not follow it there: send the key again."
             raise CredentialError(422, "key_required", detail, "api_key")
         return
@@ -197,19 +206,19 @@ def _make(tenant: Tenant, checked: _Checked, by: str, now: datetime) -> tuple[Te
     except IntegrityError:
         raise CredentialError(409, "stale", "Somebody else has made this row meanwhile. Load it again.", "version") from None
     changed = [name for name in ("provider", "base_url", "model", "api_key", "enabled") if name != "api_key" or checked.key]
-    return row, CredentialChange(at=now, by=by, action=CredentialChange.Action.SAVED, fields=changed, new_host=host_of(_url_of(row)))
+    return row, CredentialChange(at=now, by=by, action=CredentialChange.Action.SAVED, fields=changed, new_host=host_of(url_of(row)))
 
 
 def _change(tenant: Tenant, row: TenantCredential, checked: _Checked, by: str, now: datetime) -> tuple[TenantCredential, CredentialChange]:
     changed = [name for name in ("provider", "base_url", "model", "enabled") if getattr(row, name) != getattr(checked, name)]
-    old_host = host_of(_url_of(row))
+    old_host = host_of(url_of(row))
     rows = TenantCredential.objects.for_tenant(tenant).filter(pk=row.pk, version=row.version)
     if not rows.update(**_values(tenant, checked, by, now), version=F("version") + 1):
         raise CredentialError(409, "stale", "Somebody else has changed this meanwhile. Load it again.", "version")
     row.refresh_from_db()
     action = CredentialChange.Action.ROTATED if checked.key else CredentialChange.Action.SAVED
     fields = [*changed, *(["api_key"] if checked.key else [])]
-    return row, CredentialChange(at=now, by=by, action=action, fields=fields, old_host=old_host, new_host=host_of(_url_of(row)))
+    return row, CredentialChange(at=now, by=by, action=action, fields=fields, old_host=old_host, new_host=host_of(url_of(row)))
 
 
 def _values(tenant: Tenant, checked: _Checked, by: str, now: datetime) -> dict[str, Any]:
@@ -234,7 +243,7 @@ def _write_down(tenant: Tenant, change: CredentialChange) -> None:
     change.save(force_insert=True)
 
 
-def _url_of(row: TenantCredential) -> str:
+def url_of(row: TenantCredential) -> str:
     return row.base_url or next((url for provider, url in DEFAULT_URLS.items() if provider.value == row.provider), "")
 
 

@@ -59,6 +59,10 @@ class Vault:
     def __repr__(self) -> str:
         return f"Vault({self.fingerprint})"
 
+    def knows(self, fingerprint: str) -> bool:
+        """Whether a key that was sealed by the vault key with this fingerprint can be opened."""
+        return fingerprint in self._known
+
     def seal(self, key: Secret, tenant: str, origin: str) -> str:
         """`tenant` is a slug, `origin` scheme://host[:port]. Whatever the key's text looks like, it is sealed."""
         content = json.dumps({"key": key.reveal(), "origin": origin, "tenant": tenant}, sort_keys=True, separators=(",", ":"))

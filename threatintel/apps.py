@@ -6,9 +6,12 @@ class ThreatintelConfig(AppConfig):
     verbose_name = "Threat intelligence"
 
     def ready(self) -> None:
+        from airgap import checklist, facts, readiness
         from airgap.announce import register_source
-        from airgap.checklist import register
-        from threatintel.checklist import FEEDS_FRESH, stale_feeds
+        from threatintel.checklist import ITEMS, feeds_fact, stale_feeds, targets
 
-        register(FEEDS_FRESH)
+        facts.register("feeds", feeds_fact)
+        for item in ITEMS:
+            checklist.register(item)
+        readiness.register(targets)
         register_source("threatintel.stale_feeds", stale_feeds)

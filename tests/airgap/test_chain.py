@@ -19,29 +19,6 @@ from tests.airgap.trail import START, drained, event
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DAY = timedelta(days=1)
-TRIGGER_OFF = {"sqlite": "DROP TRIGGER airgap_egressevent_immutable", "postgresql": "ALTER TABLE airgap_egressevent DISABLE TRIGGER USER"}
-
-
-@pytest.fixture
-def tamper() -> "Callable[..., None]":
-    """Write past the product, as somebody with the database's password would; the trigger comes back at the end."""
-    sql = ""
-    if connection.vendor == "sqlite":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT sql FROM sqlite_master WHERE name = 'airgap_egressevent_immutable'")
-            sql = cursor.fetchone()[0]
-    with connection.cursor() as cursor:
-        cursor.execute(TRIGGER_OFF[connection.vendor])
-
-    def run(statement: str, *values: object) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(statement, values)
-
-    yield run
-    with connection.cursor() as cursor:
-        cursor.execute(sql or "ALTER TABLE airgap_egressevent ENABLE TRIGGER USER")
-
-
 COPIED = (
     "INSERT INTO airgap_egressevent (position, digest, minute, service, process, host, port, path, rule, reason, layer, purpose, tenant, caller, count,"
     " first_seen, last_seen) SELECT {}, digest, minute, service, process, 'forged.example', port, path, rule, reason, layer, purpose, tenant, caller, 999,"

@@ -1,9 +1,11 @@
 """Rows for the trail, put there as the drain does."""
 
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+import pytest
+from django.db import connection, transaction
 
 from airgap.drain import append
 from airgap.models import EgressEvent
@@ -25,3 +27,26 @@ def drained(*rows: EgressEvent, now: datetime = START) -> None:
     """The rows at the end of the trail, in one transaction of that moment."""
     with transaction.atomic():
         append(list(rows), now)
+
+
+TRIGGER_OFF = {"sqlite": "DROP TRIGGER airgap_egressevent_immutable", "postgresql": "ALTER TABLE airgap_egressevent DISABLE TRIGGER USER"}
+
+
+@pytest.fixture
+def tamper(db: None) -> "Iterator[Callable[..., None]]":
+    """Write past the product, as somebody with the database's password would; the trigger comes back at the end."""
+    sql = ""
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT sql FROM sqlite_master WHERE name = 'airgap_egressevent_immutable'")
+            sql = cursor.fetchone()[0]
+    with connection.cursor() as cursor:
+        cursor.execute(TRIGGER_OFF[connection.vendor])
+
+    def run(statement: str, *values: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values)
+
+    yield run
+    with connection.cursor() as cursor:
+        cursor.execute(sql or "ALTER TABLE airgap_egressevent ENABLE TRIGGER USER")

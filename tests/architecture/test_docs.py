@@ -3,9 +3,20 @@
 import re
 from importlib.util import module_from_spec, spec_from_file_location
 
-from airgap import events
+import pytest
+
+from airgap import events, verify_report
 from airgap.policy import Rule
 from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize(("name", "verdict"), [("healthy", "OK"), ("broken", "FAILING")])
+def test_the_example_reports_verify_and_read_as_their_markdown(name: str, verdict: str) -> None:
+    examples = ROOT / "docs" / "examples"
+    key = verify_report.read_public_key((examples / "key.pem").read_bytes())
+    found = verify_report.verify((examples / f"{name}.json").read_bytes(), public_key=key, max_age=None)
+    assert found.report["verdict"] == verdict
+    assert (examples / f"{name}.md").read_text(encoding="utf-8") == verify_report.as_markdown(found.report)
 
 
 def test_the_settings_page_is_the_table_in_env() -> None:

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request, sync_playwright
 
+from tests.airgap.fleet import deployment  # noqa: F401
 from tests.console.fixtures import agreeing, guarded, healthy, heard, indicators, quick_passwords, ran, reader, sealed  # noqa: F401
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -12,7 +12,10 @@ from django.db import OperationalError
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
+from airgap import attest, contacts
 from airgap.models import ProcessBeat
+from airgap.policy import EgressPolicy
+from tests.airgap.fleet import silent as silenced
 from tests.airgap.trail import drained, event
 from tests.console.intel import HOSTILE, SEEN, address_of, record, stored
 from tests.plugins.model_server import ModelServer
@@ -34,6 +37,7 @@ ALERT = json.dumps(
         "raw": {"user": "jdoe", "host": "WS-0042", "dest_ip": "198.51.100.7", "cmdline": "powershell.exe -enc " + "QUJD" * 60},
     }
 )
+PROBED = "aisoc-probe 1\nat 2026-11-26T00:00:00Z\nhost soc-1\ntarget 1.1.1.1:443 denied TimeoutError\nresult denied 1 of 1\n"
 Visit = Callable[..., Page]
 State = Callable[[], Page]
 
@@ -47,6 +51,7 @@ def states(
     heard: Callable[..., object],
     guarded: Callable[..., None],
     environment: Callable[..., object],
+    deployment: Callable[..., list[ProcessBeat]],
     ran: Callable[..., object],
     indicators: Callable[[str, int], None],
     model_server: ModelServer,
@@ -158,6 +163,51 @@ def states(
         guarded("enforce")
         trail()
         return visit("/settings/egress/?span=nonsense&purpose=feed.gone&node=worker-1&host=" + "x" * 300)
+
+    def checklist_failing() -> Page:
+        web, *_others = deployment(OPENAI_API_KEY="sk-planted-7777", CISA_KEV_URL="http://kev-mirror.internal/feed.json")
+        silenced(web)
+        trail()
+        attest.attest("firewall", by="alice", note="Rule 12 of fw-1 denies the subnet. " * 8, ticket="CHG-1", evidence=PROBED)
+        attest.accept("no_public_llm_keys", by="bob", note="It goes with CHG-2.", ticket="CHG-2", days=14)
+        return opened(visit("/settings/checklist/", role="operator"))
+
+    def checklist_off() -> Page:
+        deployment(
+            AISOC_AIRGAPPED="0",
+            CISA_KEV_URL="",
+            OPENAI_API_KEY="sk-planted-7777",
+            EMAIL_URL="smtp+tls://a-rather-long-name.of-a-relay.example.com:587",
+        )
+        contacts.note(EgressPolicy(False, ()), "a-rather-long-name.of-a-public-host.example.com", 8443, "actions.slack")
+        contacts.flush()
+        return opened(visit("/settings/checklist/"))
+
+    def signed_off() -> Page:
+        deployment()
+        ran("kev", "ok", minutes_ago=4)
+        attest.attest("firewall", by="alice", note="Rule 12 of fw-1.", ticket="CHG-1")
+        page = visit("/settings/checklist/", role="operator")
+        page.get_by_label("Note for the sign-off").fill("Before the move.")
+        page.get_by_role("button", name="Sign off as operator-1").click()
+        expect(page.get_by_text("Signed off as ATTENTION.")).to_be_visible()
+        return page
+
+    def checklist_changed() -> Page:
+        page = signed_off()
+        deployment(LLM_BASE_URL="https://api.openai.com/v1", AISOC_AIRGAP_ALLOWLIST="mirror.example.internal")
+        page.reload()
+        expect(page.get_by_role("region", name="Changes, table")).to_be_visible()
+        return page
+
+    def attested_wrongly() -> Page:
+        deployment()
+        page = opened(visit("/settings/checklist/", role="operator", expected=True))
+        page.get_by_label("What was seen, and where").fill("It is fine.")
+        page.get_by_label("The whole output of the probe").fill("target 1.1.1.1:443 denied")
+        page.get_by_role("button", name="Attest The egress firewall").click()
+        expect(page.get_by_role("alert")).to_be_visible()
+        return page
 
     def feeds_ok() -> Page:
         indicators("kev", 12)
@@ -341,6 +391,12 @@ def states(
         "egress filtered by rubbish": egress_filtered,
         "a host refused": lambda: visit("/settings/deployment/?host=https://a-rather-long-name.of-a-public-host.example.com:8443/v1"),
         "a host allowed": lambda: visit("/settings/deployment/?host=misp.intel.corp"),
+        "checklist FAILING": checklist_failing,
+        "checklist with the air gap off": checklist_off,
+        "checklist UNKNOWN": lambda: visit("/settings/checklist/"),
+        "checklist signed off": signed_off,
+        "checklist changed since": checklist_changed,
+        "checklist attested wrongly": attested_wrongly,
         "feeds OK": feeds_ok,
         "feeds ATTENTION": feeds_attention,
         "feeds FAILING": feeds_failing,
@@ -412,6 +468,11 @@ VERDICTS = {
     "egress OFF": "OFF",
     "egress UNKNOWN": "UNKNOWN",
     "egress filtered by rubbish": "OK",
+    "checklist FAILING": "FAILING",
+    "checklist with the air gap off": "FAILING",
+    "checklist UNKNOWN": "UNKNOWN",
+    "checklist signed off": "ATTENTION",
+    "checklist changed since": "FAILING",
     "feeds OK": "OK",
     "feeds ATTENTION": "ATTENTION",
     "feeds FAILING": "FAILING",
@@ -443,6 +504,7 @@ NAMES = [
     "an alert that is none",
     "an alert investigated",
     "an assistant for readers",
+    "checklist attested wrongly",
     "login",
     "login with a wrong password",
     "no role",

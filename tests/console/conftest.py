@@ -1,5 +1,6 @@
 """The fixtures of the pages."""
 
+from tests.airgap.fleet import deployment  # noqa: F401
 from tests.console.fixtures import (  # noqa: F401
     agreeing,
     auditor,

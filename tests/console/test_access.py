@@ -14,7 +14,7 @@ from tests.airgap.trail import drained, event
 
 PAGES = [
     reverse(f"console:{page}{form}")
-    for page in ("deployment", "feeds", "egress", "channels")
+    for page in ("deployment", "feeds", "egress", "checklist", "channels")
     for form in ("", "_json", "_md")
 ] + [reverse("console:indicators"), reverse("console:many"), reverse("console:feed", args=("kev",))]  # fmt: skip
 Text = Callable[[Any], str]

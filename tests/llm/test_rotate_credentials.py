@@ -2,14 +2,19 @@
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 
+from airgap import announce
+from airgap.checklist import look
+from airgap.readiness import readiness
 from aisoc_admin import env
+from llm.checklist import keys_newest
 from llm.config import Secret
-from llm.credentials import Wanted, save_credential
+from llm.credentials import Wanted, remove_credential, save_credential
 from llm.management.commands import rotate_credentials
 from llm.models import CredentialChange, TenantCredential
 from llm.resolver import resolved_for
@@ -85,3 +90,44 @@ def test_a_call_that_breaks_off_is_gone_on_with(tenants: list[Tenant], monkeypat
     assert rotate().startswith("2 sealed anew")
     settings.CREDENTIAL_KEYS = (NEW,)
     assert all(resolved_for(tenant).allowed for tenant in tenants[:3])
+
+
+def item() -> tuple[str, str]:
+    finding = keys_newest(look())
+    return finding.verdict.value, finding.evidence
+
+
+@pytest.mark.usefixtures("tenants")
+def test_the_checklist_says_which_keys_wait_for_the_rotation_and_which_are_lost(settings: object) -> None:
+    assert item() == ("ATTENTION", "3 of 3 stored keys are sealed with an old vault key.")
+    rotate()
+    assert item() == ("OK", "3 stored keys, each sealed with the newest vault key.")
+    settings.CREDENTIAL_KEYS = (Fernet.generate_key().decode(),)
+    assert item() == ("FAILING", "3 of 3 stored keys are sealed with a vault key that this deployment does not have.")
+    with all_tenants():
+        TenantCredential.across_tenants.all().delete()
+    assert item() == ("OK", "No tenant has stored a key.")
+
+
+@pytest.mark.usefixtures("tenants")
+def test_readiness_looks_at_every_tenants_own_endpoint() -> None:
+    assert [(one.name, one.host) for one in readiness().results if one.kind == "tenant"] == [
+        (slug, "api.openai.com") for slug in ("acme", "globex", "initech")
+    ]  # keyless has one inside
+
+
+def test_a_changed_credential_is_announced_without_its_key(
+    django_capture_on_commit_callbacks: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[announce.Announcement] = []
+    monkeypatch.setattr(announce, "_receivers", [heard.append])
+    tenant = Tenant.objects.create(slug="acme", name="acme")
+    with django_capture_on_commit_callbacks(execute=True):
+        save_credential(tenant, Wanted(provider="openai", api_key=Secret("sk-planted-acme")), by="alice")
+        remove_credential(tenant, by="bob")
+    assert [(one.kind, one.key, one.message) for one in heard] == [
+        (announce.Kind.CREDENTIAL, "acme", heard[0].message),
+        (announce.Kind.CREDENTIAL, "acme", "Removed by bob; host was api.openai.com."),
+    ]
+    assert "by alice" in heard[0].message
+    assert "planted" not in str(heard)

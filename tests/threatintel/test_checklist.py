@@ -34,7 +34,7 @@ def ran(feed: str, *, periods_ago: float, state: str = "ok", reason: str = "") -
 def test_every_polled_feed_fresh_is_ok_and_the_refused_one_is_told() -> None:
     ran("kev", periods_ago=0.5)
     ran("taxii:one", periods_ago=0.5)
-    found = feeds_fresh()
+    found = feeds_fresh(checklist.look())
     assert (found.verdict, found.next_step) == (Verdict.OK, "")
     assert "Refused by the gate: otx." in found.evidence
 
@@ -42,7 +42,7 @@ def test_every_polled_feed_fresh_is_ok_and_the_refused_one_is_told() -> None:
 def test_one_that_is_stale_for_three_periods_fails_it() -> None:
     ran("kev", periods_ago=3.1)
     ran("taxii:one", periods_ago=0.5)
-    found = feeds_fresh()
+    found = feeds_fresh(checklist.look())
     assert found.verdict is Verdict.FAILING
     assert "kev: FAILING" in found.evidence
     assert found.next_step
@@ -52,20 +52,20 @@ def test_a_failure_since_the_last_success_asks_for_attention() -> None:
     ran("kev", periods_ago=1)
     ran("kev", periods_ago=0.5, state="failed", reason="HTTP 500")
     ran("taxii:one", periods_ago=0.5)
-    assert feeds_fresh().verdict is Verdict.ATTENTION
+    assert feeds_fresh(checklist.look()).verdict is Verdict.ATTENTION
 
 
 def test_one_that_was_never_polled_is_unknown() -> None:
     ran("kev", periods_ago=0.5)
-    assert feeds_fresh().verdict is Verdict.UNKNOWN
+    assert feeds_fresh(checklist.look()).verdict is Verdict.UNKNOWN
 
 
 def test_the_item_is_registered_and_a_check_that_breaks_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    def breaks() -> Finding:
+    def breaks(_seen: checklist.Look) -> Finding:
         raise ZeroDivisionError
 
     monkeypatch.setitem(checklist._items, "broken", ChecklistItem("broken", "Broken", breaks))
-    found = {one.item.id: one.finding.verdict for one in checklist.run_all()}
+    found = {one.item.id: one.finding.verdict for one in checklist.run_all(checklist.look())}
     assert found["broken"] is Verdict.UNKNOWN
     assert found["feeds_fresh"] in set(Verdict)
     with pytest.raises(ValueError, match="feeds_fresh"):

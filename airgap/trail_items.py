@@ -1,0 +1,127 @@
+"""The checklist's items on the trail: nothing was refused lately, and no row of it was altered or removed."""
+
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final
+
+from django.conf import settings
+from django.db.models import QuerySet, Sum
+
+from airgap import chain, events
+from airgap.active import deployment_key
+from airgap.checklist import NOT_SAID, ChecklistItem, Finding, Look, Said, Verdict, everywhere, span_words, worst
+from airgap.fleet import Process
+from airgap.models import EgressTotal, TrailCheck
+from airgap.queries import EventFilter
+from airgap.segments import backlog
+
+FINE: Final = timedelta(hours=2)  # windows up to this are counted in steps of five minutes
+MOST: Final = 10  # callers or problems that are listed
+CHECK_DUE: Final = timedelta(days=7)  # a walk over every row is made at least so often
+
+
+def spool_fact() -> dict[str, int]:
+    """What this process has refused and not stored yet: attempts in memory alone, and segments of its folder that wait for a drain."""
+    recorder = events.recorder()
+    return {"overflowed": recorder.spool.overflowed if recorder is not None else 0, "waiting": backlog(settings.AIRGAP_SPOOL_DIR)}
+
+
+# ── No refusal under steady load ─────────────────────────────────────────────────────────────────────────────────────
+def no_blocks(seen: Look) -> Finding:
+    """FAILING with any attempt in the span. Without one: as far as every process vouches for having looked."""
+    found = attempts_since(seen.since, seen.now)
+    count = found.aggregate(sum=Sum("count"))["sum"] or 0
+    if not count and seen.rows is None:  # the totals are not chained, the rows are
+        count = EventFilter(since=seen.since).rows().aggregate(sum=Sum("count"))["sum"] or 0
+    if count:
+        rows = list(found.values("host", "port", "rule", "caller", "purpose").annotate(sum=Sum("count")).order_by("-sum", "host")[:MOST])
+        details = tuple(
+            f"{row['sum']:,} × {_target(row['host'], row['port'])}, rule {row['rule']}, by {row['caller'] or row['purpose'] or 'unknown'}"
+            for row in rows
+        )
+        evidence = f"{count:,} {'attempt was' if count == 1 else 'attempts were'} refused in the last {seen.hours}."
+        return Finding(Verdict.FAILING, evidence, "Open Blocked egress: each caller still tries to leave, and the page says what to do.", details)
+    vouched = everywhere(seen, _vouches)
+    live = [process for process in seen.processes or () if process.state != "silent"]
+    watched = f" The longest-running process has watched for {span_words(seen.now - min(one.started_at for one in live))}." if live else ""
+    evidence = f"No attempt was refused in the last {seen.hours}.{watched}"
+    if vouched.verdict is Verdict.OK:
+        return Finding(Verdict.OK, evidence, "", vouched.details)
+    return Finding(vouched.verdict, f"{evidence} {vouched.evidence}", vouched.next_step, vouched.details)
+
+
+def attempts_since(since: datetime, now: datetime) -> QuerySet[EgressTotal]:
+    """Totals of the span, that of the step in which it begins included: rather one too many than one too few."""
+    span = EgressTotal.Span.FIVE_MINUTES if now - since <= FINE else EgressTotal.Span.HOUR
+    return EventFilter(since=since).totals(span)
+
+
+def _vouches(process: Process) -> Said:
+    spool = process.facts.get("spool")
+    if not isinstance(spool, dict):
+        return NOT_SAID
+    if spool.get("overflowed"):
+        return Said(Verdict.FAILING, "refused attempts are counted in memory alone", "Make room in the data folder; see /health.")
+    if not process.airgapped:
+        return Said(Verdict.UNKNOWN, "air gap off: it refuses nothing, so that none refused says nothing", "Set AISOC_AIRGAPPED=1 and restart.")
+    if spool.get("waiting"):
+        return Said(Verdict.UNKNOWN, "refused attempts wait in its spool and are not in the trail yet", "Look again in some seconds; see /health.")
+    if process.guard != "enforce":
+        return Said(
+            Verdict.ATTENTION, f"guard {process.guard}: attempts of other clients may not be seen", "Set AISOC_AIRGAP_GUARD=enforce and restart."
+        )
+    return Said(Verdict.OK, "watched by gate and guard")
+
+
+def _target(host: str, port: int) -> str:
+    return f"{host}:{port}" if port else host
+
+
+# ── The trail fits ───────────────────────────────────────────────────────────────────────────────────────────────────
+def trail_verified(seen: Look) -> Finding:
+    """The signed heads and the newest rows now, or every row; and what the latest walk over every row found."""
+    key = deployment_key()
+    problems = list(islice(chain.verify({key.fingerprint: key.public}, newest=seen.rows), MOST + 1))
+    rows = chain.count_rows()
+    whole = seen.rows is None or rows <= seen.rows
+    if not chain.position() and not problems:
+        return Finding(Verdict.OK, "There are no rows yet, and nothing says that there were.")
+    what = f"all {rows:,} rows" if whole else f"the newest {seen.rows:,} of {rows:,} rows"
+    if problems:
+        days = sorted({str(one.day) for one in problems if one.day is not None}) or ["no day: a row outside the chain"]
+        evidence = f"The trail does not verify: {', '.join(days)}."
+        return Finding(Verdict.FAILING, evidence, TAMPERED, tuple(problem_text(one) for one in problems[:MOST]))
+    evidence = f"Every day's head carries the signature of this deployment's key, and {what} fit."
+    if whole:
+        return Finding(Verdict.OK, evidence)
+    walked = TrailCheck.objects.order_by("-at").first()
+    verdict, said, step = _walked(walked, seen.now)
+    return Finding(worst([verdict]), f"{evidence} {said}", step, tuple(walked.problems)[:MOST] if walked and verdict is Verdict.FAILING else ())
+
+
+TAMPERED: Final = (
+    "Keep the database as it is, compare it with the log lines airgap.day_sealed and with earlier reports, and find out who wrote to it."
+)
+
+
+def _walked(check: TrailCheck | None, now: datetime) -> tuple[Verdict, str, str]:
+    step = "Run manage.py airgap_audit, which walks every row."
+    if check is None:
+        return Verdict.ATTENTION, "No walk over every row was made yet.", step
+    when = f"{check.at:%Y-%m-%d %H:%M} UTC"
+    if check.problems:
+        return Verdict.FAILING, f"The walk over every row on {when} found what does not fit.", TAMPERED
+    if now - check.at > CHECK_DUE:
+        return Verdict.ATTENTION, f"The last walk over every row was on {when}.", step
+    return Verdict.OK, f"The walk over all {check.rows:,} rows on {when} found nothing.", ""
+
+
+def problem_text(broken: chain.Broken) -> str:
+    day = f"{broken.day}" if broken.day is not None else "no day"
+    return f"{day}, {f'row {broken.position}' if broken.position else 'head'}: {broken.what}"
+
+
+TRAIL_ITEMS: Final = (
+    ChecklistItem("no_blocks", "No airgap.block in steady state", no_blocks, order=7),
+    ChecklistItem("trail_verified", "The trail is whole: no row was altered or removed", trail_verified, order=11),
+)
