@@ -6,4 +6,4 @@ class AisocAdminConfig(AppConfig):
     verbose_name = "AiSOC Admin"
 
     def ready(self) -> None:
-        from aisoc_admin import startup_checks  # noqa: F401 - registers itself
+        from aisoc_admin import deploy_checks, startup_checks, throttle  # noqa: F401 - they register themselves

@@ -54,6 +54,7 @@ keepalive = 5
 max_requests = 0
 accesslog = None
 logger_class = JsonLogger
+forwarded_allow_ips = ""  # proxies.py decides whose headers are believed, not gunicorn and its FORWARDED_ALLOW_IPS
 control_socket_disable = True  # a second way to steer the process, in the home folder
 # Liveness files are touched all the time; in memory they never wait for a busy disk.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  gunicorn makes an unnamed file there
