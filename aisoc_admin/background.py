@@ -15,7 +15,7 @@ from airgap.fleet import BEAT, Heartbeat
 from airgap.retention import tidy
 from aisoc_admin import health
 from aisoc_admin.expiry import remove_expired
-from aisoc_admin.health_server import serve_health
+from aisoc_admin.health_server import serve_health, serve_metrics
 from aisoc_admin.role import Role
 from aisoc_admin.startup_checks import tell_warnings
 
@@ -69,6 +69,8 @@ def start_background() -> None:
         threading.Thread(target=_keep_going, args=(rounds,), name=name, daemon=True).start()
     if settings.HEALTH_PORT is not None and settings.ROLE in (Role.WORKER, Role.BEAT):
         serve_health(settings.BIND, settings.HEALTH_PORT)
+    if settings.METRICS_PORT is not None:
+        serve_metrics(settings.BIND, settings.METRICS_PORT, settings.ROLE)
     atexit.register(heartbeat.end)
     tell_warnings()
 

@@ -299,7 +299,11 @@ class Environment:
         help="On how many hosts the web runs; more than one needs PostgreSQL and AISOC_SIGNING_KEY in production.",
     )
     metrics_port: int | None = variable(
-        "AISOC_METRICS_PORT", _PORT, None, example="9100", help="Serve Prometheus metrics on this port of AISOC_BIND; one port for each service."
+        "AISOC_METRICS_PORT",
+        _PORT,
+        None,
+        example="9100",
+        help="Serve Prometheus metrics on this port of AISOC_BIND; one port for each service of a host. Under bin/up: beat.",
     )
     data_dir: str = variable("AISOC_DATA_DIR", text, "var", example="/var/lib/aisoc", help="Folder of the database, the spool and generated secrets.")
     database_url: str = variable(

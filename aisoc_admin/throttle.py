@@ -10,7 +10,6 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 import structlog
-from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.signals import user_logged_in
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
@@ -29,8 +28,8 @@ THROTTLED = "throttled"  # the code of the error
 log = structlog.stdlib.get_logger("login")
 
 
-class Throttle(BaseBackend):
-    """First in AUTHENTICATION_BACKENDS. It lets nobody in; beyond a limit it ends the attempt."""
+class Throttle:
+    """First in AUTHENTICATION_BACKENDS. It lets nobody in and knows no user; beyond a limit it ends the attempt."""
 
     def authenticate(self, request: HttpRequest | None, username: str | None = None, **_credentials: Any) -> None:
         """Raises ValidationError, which login forms show as it stands. Without a request there is nobody to throttle."""
