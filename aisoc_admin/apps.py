@@ -6,4 +6,6 @@ class AisocAdminConfig(AppConfig):
     verbose_name = "AiSOC Admin"
 
     def ready(self) -> None:
-        from aisoc_admin import deploy_checks, startup_checks, throttle  # noqa: F401 - they register themselves
+        from aisoc_admin import deploy_checks, grants, startup_checks, throttle  # noqa: F401 - they register themselves
+
+        grants.connect(self)

@@ -43,7 +43,7 @@ def check_role(app_configs: Sequence[AppConfig] | None, databases: Sequence[str]
             found.append(
                 checks.Warning(
                     f"The role of DATABASE_URL {' and '.join(powers)}: nothing in the database holds against it.",
-                    hint="Migrate as the owner and run as the role that deploy/postgresql/roles.sql makes.",
+                    hint="Migrate as the owner and run as the role that deploy/postgresql/init/1-roles.sql makes.",
                     id="aisoc.W002",
                 )
             )
