@@ -63,13 +63,20 @@ def write(path: Path, tell: Callable[[int], Tell]) -> dict[str, Any]:
                 told = _write_all(_Summed(file), tell)
             raw.flush()
             os.fsync(raw.fileno())
-        try:
-            os.link(draft, path)  # fails where somebody else was first
-        except FileExistsError:
-            raise BackupError(f"{path} exists. A backup replaces no file; choose another name.") from None
+        _appear(draft, path)
     finally:
         draft.unlink(missing_ok=True)
     return told
+
+
+def _appear(draft: Path, path: Path) -> None:
+    """Give the draft its name, unless somebody else was first."""
+    try:
+        os.link(draft, path)
+    except OSError:  # the name is taken, or the file system knows no links, as a mounted share
+        if path.exists():
+            raise BackupError(f"{path} exists. A backup replaces no file; choose another name.") from None
+        draft.rename(path)
 
 
 class _Summed:

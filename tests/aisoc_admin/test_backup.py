@@ -224,3 +224,15 @@ def test_a_trail_that_does_not_verify_is_not_taken_for_one_that_does(deployment:
     assert "the trail verifies" not in restored(forged, "--force", "--any-trail")
     assert EgressEvent.objects.filter(host="harmless.corp").exists(), "evidence is kept when it is asked for"
     assert TrailHead.objects.count() == 1
+
+
+def test_a_share_without_hard_links_takes_a_backup_and_keeps_what_is_there(deployment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", no_links)
+    path = made(tmp_path / "backup")
+    assert backup.check(path)["rows"] > 40
+    monkeypatch.setattr(backup, "_write_all", lambda *_: path.with_name("late").touch() or {"rows": 0})
+    with pytest.raises(CommandError, match="A backup replaces no file"):
+        made(tmp_path / "late")
