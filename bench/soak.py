@@ -80,12 +80,12 @@ class Load:
 
 
 def memory(of: Cluster, name: str) -> int:
-    """KiB that the process and its children hold for themselves and share, each counted once (Pss)."""
+    """KiB of anonymous memory that the process and its children hold, what they share counted once."""
     total, waiting = 0, [of.processes[name].pid]
     while waiting:
         pid = waiting.pop()
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+        total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss_Anon:"))
         waiting += [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return total
 
