@@ -20,7 +20,7 @@ class ForwardedByTrusted:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         networks: Networks = settings.TRUSTED_PROXIES
-        if _is_trusted(request.META.get("REMOTE_ADDR", ""), networks):
+        if networks and _is_trusted(request.META.get("REMOTE_ADDR", ""), networks):
             request.META["REMOTE_ADDR"] = client_of(request.META["REMOTE_ADDR"], request.META.get("HTTP_X_FORWARDED_FOR", ""), networks)
         else:
             for name in FORWARDED:

@@ -1,9 +1,12 @@
 """Guessing passwords ends after a few attempts, for everybody's processes at once, and a user is not locked out by another address."""
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connections
 from django.test import Client
 from django.utils import timezone
 from structlog.testing import capture_logs
@@ -78,3 +81,15 @@ def test_the_window_ends_and_its_rows_go() -> None:
 def test_what_was_typed_is_not_stored() -> None:
     sign_in(name="hunter2-in-the-wrong-field", password="x")
     assert "hunter2" not in str(list(LoginAttempts.objects.values()))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_attempts_made_at_once_are_counted_before_any_is_looked_at() -> None:
+    def attempt(number: int) -> int:
+        try:
+            return sign_in(password=f"wrong-{number}")
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(10) as threads:
+        assert Counter(threads.map(attempt, range(10))) == {200: 5, 429: 5}
