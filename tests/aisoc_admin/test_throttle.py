@@ -3,6 +3,7 @@
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -20,7 +21,8 @@ PASSWORD = "correct-horse-9"
 
 
 @pytest.fixture(autouse=True)
-def _alice() -> None:
+def _alice(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the real one takes its time, on purpose
     get_user_model().objects.create_superuser("alice", password=PASSWORD)
 
 
