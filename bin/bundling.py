@@ -15,6 +15,7 @@ import argparse
 import gzip
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -102,14 +103,21 @@ def download(root: Path, folder: Path, pythons: Iterable[str], platforms: Iterab
     own = root / "wheelhouse"
     where = ["--no-index", "--find-links", str(own)] if own.is_dir() else []
     machine = [word for platform in platforms for word in ("--platform", platform)]
-    for python in pythons:
-        for lock in LOCKS:
+    for lock in LOCKS:
+        chosen = folder / lock
+        chosen.write_text(for_any_python((root / lock).read_text(encoding="utf-8")), encoding="utf-8")
+        for python in pythons:
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
-            chosen = [*where, *machine, "--python-version", python, "--dest", str(folder), "-r", str(root / lock)]
-            done = subprocess.run([*command, *chosen], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+            wanted = [*where, *machine, "--python-version", python, "--dest", str(folder), "-r", str(chosen)]
+            done = subprocess.run([*command, *wanted], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
             if done.returncode != 0:
                 tail = "\n".join(done.stdout.rstrip().splitlines()[-8:])
                 raise BundleError(f"{tail}\nThe wheels of {lock} for Python {python} cannot be had.")
+
+
+def for_any_python(lock: str) -> str:
+    """The lock without conditions on Python's version: pip asks them of the Python that runs it, and the target may have another patch release."""
+    return re.sub(r"(?m)^(\S+==\S+) ; python_(?:full_)?version [<>=!]+ '[0-9.]+' \\$", r"\1 \\", lock)
 
 
 def pack(archive: Path, top: Path, files: Iterable[Path], born: int) -> None:

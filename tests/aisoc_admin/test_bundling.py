@@ -97,6 +97,14 @@ def test_the_bill_of_materials_is_valid_cyclonedx(unpacked: Path) -> None:
     assert needs[found["alpha"]["bom-ref"]] == [found["beta"]["bom-ref"]], "what an extra alone needs is no dependency"
 
 
+def test_what_one_patch_release_of_python_needs_is_bundled_by_another(modules: dict[str, ModuleType]) -> None:
+    lock = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    assert "async-timeout==5.0.1 ; python_full_version < '3.11.3'" in lock, "as Debian 12 has it"
+    asked = modules["bundling"].for_any_python(lock)
+    assert not [line for line in asked.splitlines() if "version" in line.partition(";")[2]]
+    assert asked.count("==") == lock.count("==")
+
+
 def test_a_bundle_without_the_verifier_is_not_made(modules: dict[str, ModuleType], source: Path, wheels: Path, tmp_path: Path) -> None:
     (source / "airgap" / "verify_report.py").unlink()
     with pytest.raises(modules["bundling"].BundleError, match="standalone verifier"):
