@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core import checks
 from django.db import connections
 
+NO_PROXY = "AISOC_TRUSTED_PROXIES is unset: no page can be reached, as none is served without TLS, and all clients of a proxy count as one."
 POWERS = """
 SELECT rolsuper, rolbypassrls, (SELECT tableowner = current_user FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'airgap_egressevent')
 FROM pg_roles WHERE rolname = current_user
@@ -21,7 +22,7 @@ def check_proxies(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[che
         return []
     return [
         checks.Warning(
-            "AISOC_TRUSTED_PROXIES is unset: no page can be reached, as none is served without TLS, and all clients of a proxy count as one.",
+            NO_PROXY,
             hint="Name the address of the reverse proxy that ends TLS, for example AISOC_TRUSTED_PROXIES=10.0.0.5.",
             id="aisoc.W001",
         )
