@@ -3,7 +3,8 @@
 Two webs, three workers, two schedulers, one PostgreSQL, one Valkey, all on this machine (tests/plugins/cluster.py). Four clients ask for
 status, a look-up and events through a balancer that passes over a web which does not answer. One process is killed with SIGKILL every
 30 s and started again two seconds later. Prints JSON; exit status 1 when an answer was wrong, an error came at another time than in the
-two seconds after a kill, or the memory of a process that lived throughout grew by more than a tenth.
+two seconds after a kill, the memory of a process that lived throughout grew by more than a tenth between the fourth tenth of the run and
+its end, or a poll that was begun did not come to its end (a slot that a new leader's took before it began is no loss).
 """
 
 import http.client
@@ -119,13 +120,13 @@ def main(seconds: float) -> int:
     mirror.close()
     outside = [what for at, what in load.errors if not any(0 <= at - killed + 0.5 <= AFTER_A_KILL + 0.5 for killed, _ in kills)]
     tenth = max(1, len(samples) // 10)
-    early, late = samples[tenth : 2 * tenth] or samples[:1], samples[-tenth:]
+    early, late = samples[3 * tenth : 5 * tenth] or samples[:1], samples[-2 * tenth :]  # each process has done each kind of work by then
     growth = {name: statistics.median(s[name] for s in late) / statistics.median(s[name] for s in early) for name in SURVIVORS}
     claims = {
         "no wrong answer": not load.wrong,
         f"errors only within {AFTER_A_KILL:.0f} s of a kill": not outside,
         "memory grows by less than a tenth": all(value < GROWTH for value in growth.values()),
-        "every poll came to its end": all(state == "ok" for _slot, state, _attempts in runs),
+        "every poll that was begun came to its end": all(state == "ok" for _slot, state, attempts in runs if attempts),
     }
     ordered = sorted(load.latencies)
     report = {
@@ -138,6 +139,7 @@ def main(seconds: float) -> int:
         "errors_elsewhen": outside,
         "wrong": dict(Counter(load.wrong)),
         "memory_mib": {name: round(statistics.median(s[name] for s in late) / 1024) for name in SURVIVORS},
+        "memory_mib_by_tenths": {name: [round(s[name] / 1024) for s in samples[::tenth]] for name in SURVIVORS},
         "memory_growth": {name: round(value, 3) for name, value in growth.items()},
         "polls": dict(Counter(f"{state} in {attempts}" for _slot, state, attempts in runs)),
         "claims": claims,
