@@ -7,7 +7,7 @@ class AisocAdminConfig(AppConfig):
 
     def ready(self) -> None:
         from airgap import checklist, facts, readiness
-        from aisoc_admin import startup_checks  # noqa: F401 - registers itself
+        from aisoc_admin import deploy_checks, grants, startup_checks, throttle  # noqa: F401 - they register themselves
         from aisoc_admin.checklist import PRODUCTION, environment_fact, targets
         from aisoc_admin.tools import provide_tools
 
@@ -15,3 +15,4 @@ class AisocAdminConfig(AppConfig):
         facts.register("environment", environment_fact)
         checklist.register(PRODUCTION)
         readiness.register(targets)
+        grants.connect(self)

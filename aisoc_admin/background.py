@@ -15,11 +15,13 @@ from airgap.drain import hand_over
 from airgap.fleet import BEAT, Heartbeat
 from airgap.retention import tidy
 from aisoc_admin import health
-from aisoc_admin.health_server import serve_health
+from aisoc_admin.expiry import remove_expired
+from aisoc_admin.health_server import serve_health, serve_metrics
 from aisoc_admin.role import Role
 from aisoc_admin.startup_checks import tell_warnings
 
 TIDY = 60.0  # seconds
+EXPIRY = 3600.0  # seconds
 
 log = structlog.stdlib.get_logger("background")
 _stop = threading.Event()
@@ -62,12 +64,14 @@ def start_background() -> None:
     heartbeat = Heartbeat(settings.ROLE.value)
     # Threads and connections of their own: a drain that waits for a lock must not look like a death.
     for name, rounds in (
-        ("health", [Round(0, health.refresh), Round(TIDY, tidy)]),
+        ("health", [Round(0, health.refresh), Round(TIDY, tidy), Round(EXPIRY, remove_expired)]),
         ("fleet", [Round(BEAT, heartbeat.beat), Round(BEAT, heartbeat.watch), Round(BEAT, contacts.flush)]),
     ):
         threading.Thread(target=_keep_going, args=(rounds,), name=name, daemon=True).start()
     if settings.HEALTH_PORT is not None and settings.ROLE in (Role.WORKER, Role.BEAT):
         serve_health(settings.BIND, settings.HEALTH_PORT)
+    if settings.METRICS_PORT is not None:
+        serve_metrics(settings.BIND, settings.METRICS_PORT, settings.ROLE)
     atexit.register(heartbeat.end)
     tell_warnings()
 

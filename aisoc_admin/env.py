@@ -15,6 +15,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -27,6 +28,7 @@ from airgap.hosts import Host, Malformed, Url
 from airgap.policy import AllowEntry, EgressPolicy, parse_allowlist, strict_bool
 from airgap.relay import MailRelay
 from airgap.tenant_rule import Own, TenantRule
+from aisoc_admin import production
 
 T = TypeVar("T")
 
@@ -112,6 +114,18 @@ def django_hosts(raw: str) -> tuple[str, ...]:
         if isinstance(Host.parse(bare), Malformed):
             raise ValueError(f"{item!r} is not a host name.")
     return hosts
+
+
+def networks(raw: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    found = []
+    for item in comma_list(raw):
+        try:
+            found.append(ip_network(item))
+        except ValueError:
+            raise ValueError(f"{item!r} is not an address, or a network without host bits.") from None
+        if found[-1].prefixlen == 0:
+            raise ValueError(f"{item} is every address there is.")
+    return tuple(found)
 
 
 def ca_bundle(raw: str) -> str:
@@ -311,6 +325,27 @@ class Environment:
         example="production",
         help="development generates its secrets; production demands them.",
     )
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = variable(
+        "AISOC_TRUSTED_PROXIES",
+        networks,
+        (),
+        example="10.0.0.5,10.1.0.0/24",
+        help="Reverse proxies whose X-Forwarded-Proto and X-Forwarded-For are believed; nobody else's are.",
+    )
+    web_hosts: int = variable(
+        "AISOC_WEB_HOSTS",
+        whole_number(1, 1000),
+        1,
+        example="2",
+        help="On how many hosts the web runs; more than one needs PostgreSQL and AISOC_SIGNING_KEY in production.",
+    )
+    metrics_port: int | None = variable(
+        "AISOC_METRICS_PORT",
+        _PORT,
+        None,
+        example="9100",
+        help="Serve Prometheus metrics on this port of AISOC_BIND; one port for each service of a host. Under bin/up: beat.",
+    )
     data_dir: str = variable("AISOC_DATA_DIR", text, "var", example="/var/lib/aisoc", help="Folder of the database, the spool and generated secrets.")
     database_url: str = variable(
         "DATABASE_URL",
@@ -484,7 +519,8 @@ def read(source: Mapping[str, str]) -> Environment:
     values = {spec.name: _value(source, spec.metadata) for spec in fields(Environment) if _raw(source, spec.metadata)}
     environment = Environment(**values)
     if environment.environment == "production":
-        _require_for_production(environment)
+        for line in production.unsafe(environment, ((spec.name, spec.metadata) for spec in fields(Environment)), source):
+            raise EnvError(line)
     if environment.airgapped:
         _refuse_public_infrastructure(environment, source)
     return environment
@@ -544,14 +580,6 @@ def _refuse_unknown_names(source: Mapping[str, str]) -> None:
         if re.sub(r"[^A-Z0-9]", "", name.upper()).startswith("AISOC") and name not in known:
             near = difflib.get_close_matches(name.upper(), [other for other in sorted(known) if other.startswith(PREFIX)], n=1, cutoff=0.0)[0]
             raise EnvError(f"{_one_line_text(name)} is not a variable of this product. Did you mean {near}? Remove the unknown name.")
-
-
-def _require_for_production(environment: Environment) -> None:
-    for spec in fields(Environment):
-        if spec.name in ("secret_key", "allowed_hosts", "credential_key") and not getattr(environment, spec.name):
-            raise EnvError(
-                f"{spec.metadata['name']} is required when AISOC_ENVIRONMENT=production. Example: {spec.metadata['name']}={spec.metadata['example']}"
-            )
 
 
 def _refuse_public_infrastructure(environment: Environment, source: Mapping[str, str]) -> None:

@@ -11,6 +11,7 @@ import signal
 from pathlib import Path
 
 import django
+import structlog
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
@@ -37,6 +38,10 @@ def when_ready(_arbiter: Arbiter) -> None:
     """Before the first worker is forked. Opens no connection and starts no thread."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", settings.__name__)  # noqa: TID251
     django.setup()
+    if settings.PRODUCTION and not settings.TRUSTED_PROXIES:
+        from aisoc_admin.deploy_checks import NO_PROXY
+
+        structlog.stdlib.get_logger("web").warning("web.no_trusted_proxy", reason=NO_PROXY)
 
 
 def post_fork(arbiter: Arbiter, worker: Worker) -> None:
@@ -54,6 +59,7 @@ keepalive = 5
 max_requests = 0
 accesslog = None
 logger_class = JsonLogger
+forwarded_allow_ips = ""  # proxies.py decides whose headers are believed, not gunicorn and its FORWARDED_ALLOW_IPS
 control_socket_disable = True  # a second way to steer the process, in the home folder
 # Liveness files are touched all the time; in memory they never wait for a busy disk.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  gunicorn makes an unnamed file there

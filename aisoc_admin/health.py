@@ -112,7 +112,7 @@ def _migrated() -> bool:
 
 def _broker() -> str:
     try:
-        _broker_client().ping()
+        broker_client().ping()
     except (redis.RedisError, OSError) as error:
         return f"away ({type(error).__name__})"
     return OK
@@ -133,7 +133,7 @@ def _spool() -> str:
 _client: "redis.Redis | None" = None
 
 
-def _broker_client() -> "redis.Redis":
+def broker_client() -> "redis.Redis":
     """A client of its own: Celery's pool may be busy with what is being checked."""
     global _client
     if _client is None:

@@ -1,28 +1,34 @@
-"""Serves /health and /ready of a worker or beat from a thread of the very process it reports on."""
+"""Serves /health and /ready of a worker or beat, and the metrics of any process, from a thread of the very process they report on."""
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from aisoc_admin.first import HEADERS, airgap_status
 from aisoc_admin.health import encode, encoded_health, encoded_readiness
+from aisoc_admin.metrics import CONTENT_TYPE, Exposition
+from aisoc_admin.role import Role
 
-ANSWERS: dict[str, Callable[[], tuple[int, bytes]]] = {"/health": encoded_health, "/ready": encoded_readiness, "/api/v1/airgap/status": airgap_status}
+Answers = Mapping[str, Callable[[], tuple[int, bytes]]]
+ANSWERS: Answers = {"/health": encoded_health, "/ready": encoded_readiness, "/api/v1/airgap/status": airgap_status}
 
 
 class _Handler(BaseHTTPRequestHandler):
+    answers = ANSWERS
+    content_type = "application/json"
     server_version = "AiSOC-Admin"
     sys_version = ""
     timeout = 10  # seconds for a whole request line and headers, so that a silent client holds no thread
     wbufsize = -1
 
     def do_GET(self) -> None:
-        answer = ANSWERS.get(self.path.split("?", 1)[0])
-        status, body = answer() if answer else (404, encode({"code": "not_found", "detail": "There are /health and /ready here."}))
+        answer = self.answers.get(self.path.split("?", 1)[0])
+        here = " and ".join(path for path in self.answers if path.count("/") == 1)
+        status, body = answer() if answer else (404, encode({"code": "not_found", "detail": f"There is {here} here."}))
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **HEADERS}.items():
+        for name, value in {"Content-Type": self.content_type if answer else "application/json", "Content-Length": str(len(body)), **HEADERS}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
@@ -31,18 +37,43 @@ class _Handler(BaseHTTPRequestHandler):
         """Probes come every few seconds; they are not logged."""
 
 
+class _MetricsHandler(_Handler):
+    content_type = CONTENT_TYPE
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    option = socket.SO_REUSEADDR
 
     def server_bind(self) -> None:
         """Bind without the reverse look-up of the own address that http.server would make for server_name."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.setsockopt(socket.SOL_SOCKET, self.option, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
 
+class _SharedServer(_Server):
+    """Its port is shared by processes of this user."""
+
+    option = socket.SO_REUSEPORT
+
+
 def serve_health(host: str, port: int) -> None:
     """Listen on host:port in a daemon thread. Raises OSError when the port is taken."""
-    server = _Server((host, port), _Handler)
-    threading.Thread(target=server.serve_forever, name="health-server", daemon=True).start()
+    _serve(_Server((host, port), _Handler), "health-server")
+
+
+def serve_metrics(host: str, port: int, role: Role) -> None:
+    """Listen on host:port in a daemon thread. Raises OSError when the port is taken by another service.
+
+    The workers of one web share its port: any of them can tell what is the host's.
+    """
+    exposition = Exposition(deployment=role is Role.BEAT)
+    handler = type("MetricsHandler", (_MetricsHandler,), {"answers": {"/metrics": lambda: (200, exposition.text())}})
+    server = _SharedServer if role is Role.WEB else _Server
+    _serve(server((host, port), handler), "metrics-server")
+
+
+def _serve(server: _Server, name: str) -> None:
+    threading.Thread(target=server.serve_forever, name=name, daemon=True).start()

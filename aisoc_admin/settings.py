@@ -39,7 +39,9 @@ gc.set_threshold(20_000, 20, 100)  # Python looks for cycles after 20,000 new ob
 VERSION = __version__
 LOGGING = log_config(service=SERVICE, version=VERSION, stream="ext://sys.stderr" if ROLE is role.Role.COMMAND else "ext://sys.stdout")
 HEALTH_PORT = ENV.health_port
+METRICS_PORT = ENV.metrics_port
 BIND = ENV.bind
+TRUSTED_PROXIES = ENV.trusted_proxies
 
 # ── Air gap ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 AIRGAP_POLICY = ENV.policy
@@ -84,6 +86,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "aisoc_admin.first.AnsweredFirst",
+    "aisoc_admin.proxies.ForwardedByTrusted",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -140,6 +143,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
 ]
+AUTHENTICATION_BACKENDS = ["aisoc_admin.throttle.Throttle", "django.contrib.auth.backends.ModelBackend"]
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/login/"
@@ -148,6 +152,12 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "console.errors.csrf_failure"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+SECURE_SSL_REDIRECT = PRODUCTION  # probes are answered before it
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV.trusted_proxies else None
+SECURE_HSTS_SECONDS = 365 * 86400 if PRODUCTION else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = PRODUCTION
+SILENCED_SYSTEM_CHECKS = ["security.W021"]  # a browser vendor's list on the Internet is no place for an internal name
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"

@@ -114,10 +114,12 @@ def only_instance(data_dir: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def spawner(*arguments: str, service: str = "", health_port: int | None = None) -> Callable[[], Process]:
+def spawner(*arguments: str, service: str = "", health_port: int | None = None, metrics: bool = False) -> Callable[[], Process]:
     """Starts `python -m arguments…` as the leader of its own session; the kernel kills it when this process ends."""
     environment = dict(os.environ)  # noqa: TID251  handed on as it is, not read
     environment.pop("AISOC_HEALTH_PORT", None)
+    if not metrics:
+        environment.pop("AISOC_METRICS_PORT", None)
     if service:
         environment.setdefault("AISOC_SERVICE", service)
     if health_port is not None:
@@ -144,7 +146,8 @@ def services(ports: Ports) -> tuple[Child, Child, Child]:
     name = f"worker-{os.getpid()}@%h"  # several deployments may share one broker
     pool = ("--pool", "prefork", "--concurrency", "2", "--queues", QUEUES, "--without-gossip", "--without-mingle")
     gunicorn = ("gunicorn", "-c", "python:aisoc_admin.gunicorn_conf", "aisoc_admin.wsgi:application")
-    beat = spawner(*celery, "beat", "-l", "INFO", "-S", "aisoc_admin.scheduler:LeasedScheduler", service="threatintel", health_port=ports.beat)
+    scheduler = ("beat", "-l", "INFO", "-S", "aisoc_admin.scheduler:LeasedScheduler")
+    beat = spawner(*celery, *scheduler, service="threatintel", health_port=ports.beat, metrics=True)
     web = spawner(*gunicorn, service="api")
     worker = spawner(*celery, "worker", "-l", "INFO", "-n", name, *pool, service="threatintel", health_port=ports.worker)
     return Child("beat", beat), Child("web", web), Child("worker", worker)

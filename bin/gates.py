@@ -34,8 +34,8 @@ NO_TESTS = 5  # pytest's exit status when nothing was selected
 # A file stays on one worker: what its tests share, such as a started product, is then started once.
 SPREAD = ("-n", "2", "--dist", "loadfile")
 GATES: Mapping[str, tuple[str, ...]] = {
-    "ruff check": ("ruff", "check", ".", "bin/up", "bin/test", "bin/peers"),
-    "ruff format": ("ruff", "format", "--check", ".", "bin/up", "bin/test", "bin/peers"),
+    "ruff check": ("ruff", "check", ".", "bin/up", "bin/test", "bin/peers", "bin/bundle"),
+    "ruff format": ("ruff", "format", "--check", ".", "bin/up", "bin/test", "bin/peers", "bin/bundle"),
     "mypy": ("mypy",),
     "lint-imports": ("lint-imports",),
     "manage.py check": ("python", "manage.py", "check", "--fail-level", "WARNING"),

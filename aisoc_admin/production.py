@@ -1,0 +1,82 @@
+"""What AISOC_ENVIRONMENT=production refuses to start on. Reads settings and file modes; opens no connection.
+
+A production deployment has the secrets it was given and none that it made up, a broker that outlives a host, a database
+that all of its hosts share, and secret files that no other user of the machine can read.
+"""
+
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+REQUIRED = ("secret_key", "allowed_hosts", "credential_key")
+
+
+class Settings(Protocol):
+    """The part of env.Environment that is looked at here."""
+
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]: ...
+    @property
+    def secret_key(self) -> str: ...
+    @property
+    def credential_key(self) -> str: ...
+    @property
+    def signing_key(self) -> str: ...
+    @property
+    def broker_url(self) -> str: ...
+    @property
+    def database_url(self) -> str: ...
+    @property
+    def data_dir(self) -> str: ...
+    @property
+    def web_hosts(self) -> int: ...
+
+
+def unsafe(environment: Settings, specs: Iterable[tuple[str, Mapping[str, Any]]], source: Mapping[str, str]) -> Iterator[str]:
+    """One line for each fault, naming the variable and a right value. `specs`: field name and metadata of each variable."""
+    table = dict(specs)
+    for name in REQUIRED:
+        if not getattr(environment, name):
+            yield _required(table[name], "")
+    for host in environment.allowed_hosts:
+        if host.startswith(".") and "." not in host[1:]:
+            yield f"ALLOWED_HOSTS={host} lets every name below a top-level domain in. Name the hosts. Example: ALLOWED_HOSTS=aisoc.corp"
+    if environment.secret_key.startswith("django-insecure-"):
+        yield "SECRET_KEY is one that Django made for development. Example: SECRET_KEY=50 random characters"
+    if environment.credential_key and environment.credential_key == environment.secret_key:
+        yield "AISOC_CREDENTIAL_KEY and SECRET_KEY are the same. Use a key of its own. Example: the output of Fernet.generate_key()"
+    if not environment.broker_url:
+        yield _required(table["broker_url"], ": the embedded Valkey belongs to one host and ends with it")
+    if environment.web_hosts > 1:
+        if not environment.database_url or environment.database_url.startswith("sqlite"):
+            yield f"{_required(table['database_url'], f' and AISOC_WEB_HOSTS={environment.web_hosts}: SQLite serves one host')}"
+        if not environment.signing_key:
+            yield _required(table["signing_key"], f" and AISOC_WEB_HOSTS={environment.web_hosts}: all hosts sign one trail")
+    yield from _readable_by_others(table.values(), source)
+    yield from _writable_by_others(environment.data_dir)
+
+
+def _required(meta: Mapping[str, Any], why: str) -> str:
+    return f"{meta['name']} is required when AISOC_ENVIRONMENT=production{why}. Example: {meta['name']}={meta['example']}"
+
+
+def _readable_by_others(metas: Iterable[Mapping[str, Any]], source: Mapping[str, str]) -> Iterator[str]:
+    for meta in metas:
+        name = f"{meta['name']}_FILE"
+        path = source.get(name, "").strip() if meta["secret"] else ""
+        try:
+            mode = Path(path).stat().st_mode if path else 0
+        except (OSError, ValueError):  # the reader of the file says so
+            continue
+        if mode & (stat.S_IROTH | stat.S_IWOTH):
+            yield f"{name} names a file that every user of this machine can read (mode {stat.S_IMODE(mode):04o}). Use: chmod 0440, and its group"
+
+
+def _writable_by_others(folder: str) -> Iterator[str]:
+    try:
+        mode = Path(folder).stat().st_mode
+    except (OSError, ValueError):  # it is made at the first start, for this user alone
+        return
+    if mode & stat.S_IWOTH:
+        yield f"AISOC_DATA_DIR={folder} can be written by every user of this machine (mode {stat.S_IMODE(mode):04o}). Use: chmod 0700"

@@ -1,0 +1,13 @@
+"""How far work is whose size is known only once it has begun."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from threatintel.progress import progress
+
+
+@contextmanager
+def shown_as(what: str) -> Iterator[Callable[[int], Callable[[int], None]]]:
+    """Yields what is told the number of rows, and then returns what is told how many more were done."""
+    with ExitStack() as stack:
+        yield lambda total: stack.enter_context(progress(what, total, "rows"))
