@@ -5,7 +5,7 @@ from django.urls import path
 from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
-from console import assist_views, feed_views, indicator_views, views
+from console import assist_views, feed_views, indicator_views, tenant_views, views
 
 app_name = "console"
 urlpatterns = [
@@ -30,6 +30,13 @@ urlpatterns = [
     path("settings/egress/", views.egress, name="egress"),
     path("settings/egress/egress.json", views.egress_json, name="egress_json"),
     path("settings/egress/egress.md", views.egress_md, name="egress_md"),
+    path("settings/tenants/", tenant_views.tenants, name="tenants"),
+    path("settings/tenants/tenants.json", tenant_views.tenants_json, name="tenants_json"),
+    path("settings/tenants/tenants.md", tenant_views.tenants_md, name="tenants_md"),
+    path("settings/tenants/<str:name>/", tenant_views.tenant, name="tenant"),
+    path("settings/tenants/<str:name>/test/", tenant_views.test, name="tenant_test"),
+    path("settings/tenants/<str:name>/remove/", tenant_views.remove, name="tenant_remove"),
+    path("settings/tenants/<str:name>/reseal/", tenant_views.reseal_key, name="tenant_reseal"),
     path("assist/", assist_views.explain, name="assist"),
     path("assist/investigate/", assist_views.investigate, name="investigate"),
     path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("console/favicon.svg"))),
