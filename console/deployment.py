@@ -9,13 +9,18 @@ from django.conf import settings
 from django.utils import timezone
 
 from airgap.snapshot import AirgapSnapshot, UrlDecision, airgap_snapshot, explain_url
+from console.database import DATABASE_AWAY
 from console.egress import blocked_lately
 from console.fleet import Fleet, read_fleet
 from console.guard import guard_sentence, guard_verdict
+from console.llm_path import PathShown, path_shown
 from console.process import ProcessSnapshot, process_snapshot
 from console.provenance import Origin, origin_of
+from console.tenant_rows import Tally, deployment_tally
 from console.verdict import Banner, deployment_banner, llm_verdict
 from llm.config import LLMConfig, Provider, from_environment
+from llm.outcomes import EndpointHealth, health_of
+from llm.resolver import Path, resolved_for
 from llm.snapshot import LLMSnapshot, llm_snapshot
 from threatintel.snapshot import Verdict
 
@@ -31,11 +36,14 @@ class LanguageModel:
     verdict: Verdict
     call_url: str
     decision: UrlDecision | None
+    path: PathShown
 
 
 @dataclass(frozen=True, slots=True)
 class DeploymentPage:
-    """One answer of the page, in HTML, Markdown and JSON alike. `blocked`: attempts of the last 24 h, None when not known."""
+    """One answer of the page, in HTML, Markdown and JSON alike. `blocked`: attempts of the last 24 h, `tenants`: by where their
+    connection comes from; None when not known.
+    """
 
     banner: Banner
     computed_at: datetime
@@ -44,6 +52,7 @@ class DeploymentPage:
     process: ProcessSnapshot
     fleet: Fleet
     blocked: int | None
+    tenants: Tally | None
     guard_verdict: Verdict
     guard_sentence: str
     origins: Mapping[str, Origin]
@@ -57,6 +66,8 @@ class DeploymentPage:
             "airgap": self.airgap.as_dict(),
             "blocked_24h": self.blocked,
             "llm": self.model.snapshot.as_dict(),
+            "llm_lately": {"path": self.model.path.state, "since": self.model.path.since, "reason": self.model.path.why},
+            "tenants": {"inherit": self.tenants.inherit, "allowed": self.tenants.allowed, "refused": self.tenants.refused} if self.tenants else None,
             "processes": [row.as_dict() for row in self.fleet.rows],
             "seen_by": self.process.as_dict(),
             "origins": {name: asdict(origin) for name, origin in self.origins.items()},
@@ -65,30 +76,41 @@ class DeploymentPage:
 
 def deployment_page() -> DeploymentPage:
     """Computed from this process, and from the heartbeats of all when the database is there."""
-    airgap, model, process = airgap_snapshot(), language_model(), process_snapshot()
+    airgap, model, process = airgap_snapshot(), language_model(operators_health()), process_snapshot()
     fleet = read_fleet(process)
     return DeploymentPage(
-        banner=deployment_banner(airgap, process.guard, model.snapshot, process.checks, fleet),
+        banner=deployment_banner(airgap, process.guard, model.snapshot, process.checks, fleet, model.path),
         computed_at=timezone.now(),
         airgap=airgap,
         model=model,
         process=process,
         fleet=fleet,
         blocked=blocked_lately(),
+        tenants=deployment_tally(),
         guard_verdict=guard_verdict(airgap.enabled, process.guard),
         guard_sentence=guard_sentence(airgap.enabled, process.guard),
         origins=origins(model.snapshot),
     )
 
 
-def language_model() -> LanguageModel:
-    snapshot = llm_snapshot()
+def operators_health() -> EndpointHealth | None:
+    """How the operator's LLM answered lately; None when the database is away."""
+    try:
+        return health_of(resolved_for(None))
+    except DATABASE_AWAY:
+        return None
+
+
+def language_model(health: EndpointHealth | None = None) -> LanguageModel:
+    """health: None when it is not known."""
+    snapshot, shown = llm_snapshot(), path_shown(resolved_for(None), health)
     path = MESSAGES_PATH if snapshot.provider == Provider.ANTHROPIC else CHAT_PATH
     return LanguageModel(
         snapshot,
-        llm_verdict(snapshot),
+        shown.verdict if snapshot.effective_path == Path.LIVE else llm_verdict(snapshot),
         call_url=snapshot.base_url + path if snapshot.base_url else "",
         decision=explain_url(snapshot.base_url) if snapshot.base_url else None,
+        path=shown,
     )
 
 

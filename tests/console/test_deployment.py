@@ -5,11 +5,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
 from airgap.snapshot import airgap_snapshot
+from llm.config import Secret
+from llm.credentials import Wanted, save_credential
+from llm.models import EndpointOutcome
+from llm.outcomes import key_of
+from llm.resolver import resolved_for
 from llm.snapshot import llm_snapshot
+from tenants.models import Tenant
 from tests.airgap.trail import drained, event
 
 URL = "/settings/deployment/"
@@ -101,6 +108,50 @@ def test_no_llm_is_off_and_no_reason_for_attention(
 def test_a_missing_key_needs_attention(operator: Client, environment: Put, text: Text) -> None:
     environment(LLM_BASE_URL="https://llm.example.com")
     assert "Explain takes ATTENTION the deterministic fallback" in text(operator.get(URL))
+
+
+@pytest.mark.usefixtures("sealed", "healthy", "agreeing")
+def test_the_llm_is_live_because_it_answered_and_failing_since_it_did_not(operator: Client, text: Text, guarded: Callable[..., None]) -> None:
+    guarded("enforce")
+    assert "Explain takes LIVE, not tried yet the live path Why" in text(operator.get(URL))
+    now = timezone.now()
+    outcome = EndpointOutcome.objects.create(key=key_of(resolved_for(None)), succeeded_at=now)
+    page = text(operator.get(URL))
+    assert "Explain takes LIVE the live path, answered last now" in page
+    assert "OK This deployment is air-gapped" in page
+    outcome.failed_at = outcome.failing_since = now
+    outcome.reason = "ollama: no connection."
+    outcome.save()
+    page = text(operator.get(URL))
+    assert "ATTENTION This deployment is air-gapped; one point needs attention." in page
+    assert "The language model is failing, so answers take the deterministic fallback. ollama: no connection." in page
+    assert "Explain takes LIVE, but failing the live path, failing since now" in page
+    answer = operator.get(f"{URL}deployment.json").json()
+    assert (answer["llm_lately"]["path"], answer["llm_lately"]["reason"]) == ("failing", "ollama: no connection.")
+    assert "LIVE, but failing, failing since" in operator.get(f"{URL}deployment.md").content.decode()
+
+
+@pytest.mark.usefixtures("sealed")
+def test_tenants_are_counted_by_where_their_connection_comes_from(operator: Client, text: Text, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Tenants 0 tenants inherit the operator's connection · none brings its own · Tenants & keys" in text(operator.get(URL))
+    for slug, wanted in {
+        "acme": Wanted(provider="openai", api_key=Secret("sk-planted-5551")),
+        "globex": Wanted(provider="local-vllm", base_url="http://vllm.corp"),
+        "hooli": Wanted(provider="openai", api_key=Secret("sk-planted-5552"), enabled=False),
+        "initech": None,
+    }.items():
+        tenant = Tenant.objects.create(slug=slug, name=slug)
+        if wanted:
+            save_credential(tenant, wanted, by="alice")
+    assert "Tenants 2 tenants inherit the operator's connection · 2 bring their own: 1 allowed, 1 refused" in text(operator.get(URL))
+    assert operator.get(f"{URL}deployment.json").json()["tenants"] == {"inherit": 2, "allowed": 1, "refused": 1}
+    assert "| Tenants | 2 tenants inherit" in operator.get(f"{URL}deployment.md").content.decode()
+
+    def gone(*_args: object) -> None:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr("console.tenant_rows._stored", gone)
+    assert "Tenants not known: the database is away" in text(operator.get(URL))
 
 
 # ── Facts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
