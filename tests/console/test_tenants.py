@@ -17,8 +17,7 @@ from console.nav import NAVIGATION
 from console.tenant_rows import refused_note
 from llm.config import Secret
 from llm.credentials import Wanted, preview_credential, save_credential
-from llm.models import CredentialChange, EndpointOutcome, TenantCredential
-from llm.outcomes import key_of
+from llm.models import CredentialChange, EndpointOutcome
 from llm.probe import Probe, ProbeOutcome
 from llm.resolver import resolved_for
 from tenants.acting import Acting
@@ -26,34 +25,15 @@ from tenants.models import Tenant
 from tenants.roles import Role
 from tenants.scope import all_tenants, tenant_scope
 from tests.airgap.test_transport import spooled
+from tests.console.connections import GATEWAY, KEY, edit, one_of_each, stored, tenant
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sealed")]
 URL = "/settings/tenants/"
 ACME = f"{URL}acme/"
-KEY, OTHER = "sk-planted-page-4471", "sk-planted-page-4472"
-GATEWAY = "http://litellm.internal:4000/v1"
+OTHER = "sk-planted-page-4472"
 FORM = {"provider": "local-litellm", "base_url": GATEWAY, "model": "llama3.1:70b", "api_key": "", "enabled": "on", "version": "", "do": "save"}
 Text = Callable[[Any], str]
 Reader = Callable[..., Client]
-
-
-def tenant(slug: str = "acme", **wanted: Any) -> Tenant:
-    """The tenant, with a row of its own when something is wanted."""
-    made = Tenant.objects.get_or_create(slug=slug, defaults={"name": slug.title()})[0]
-    if wanted:
-        save_credential(made, Wanted(api_key=Secret(wanted.pop("api_key", "")), **wanted), by="alice")
-    return made
-
-
-def edit(owner: Tenant, **values: Any) -> None:
-    """What somebody does who can write the database."""
-    with all_tenants():
-        TenantCredential.across_tenants.filter(tenant=owner).update(**values)
-
-
-def stored(owner: Tenant) -> dict[str, Any] | None:
-    with tenant_scope(owner):
-        return TenantCredential.objects.for_tenant(owner).values().first()
 
 
 def said(response: Any) -> list[str]:
@@ -67,20 +47,7 @@ def admin(reader: Reader) -> Client:
 
 @pytest.fixture
 def many() -> dict[str, Tenant]:
-    """One tenant of each kind that UI.md 2.5 draws, and a few worse ones."""
-    made = {
-        "acme": tenant("acme", provider="openai", model="gpt-4o-mini", api_key=KEY),
-        "globex": tenant("globex", provider="local-litellm", base_url=GATEWAY, model="llama3.1:70b", api_key=KEY),
-        "hooli": tenant("hooli"),
-        "initech": tenant("initech", provider="custom", base_url="http://vllm.corp", api_key=KEY),
-        "umbrella": tenant("umbrella", provider="custom", base_url="http://gw.corp", api_key=KEY),
-        "wayne": tenant("wayne", provider="local-vllm", base_url="http://vllm.lan:8000", enabled=False),
-    }
-    edit(made["umbrella"], sealed_key="v1.0000000000000000.AAAA")
-    now = timezone.now()
-    EndpointOutcome.objects.create(key=key_of(resolved_for("globex")), succeeded_at=now)
-    EndpointOutcome.objects.create(key=key_of(resolved_for("initech")), failed_at=now, failing_since=now, reason="vllm.corp: no connection.")
-    return made
+    return one_of_each()
 
 
 # ── The list ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,7 +12,7 @@ from llm.models import TenantCredential
 from llm.resolver import resolved_for
 from tenants.models import Tenant
 from tenants.scope import all_tenants
-from tests.console.test_tenants import GATEWAY, KEY, edit, stored, tenant
+from tests.console.connections import GATEWAY, KEY, edit, stored, tenant
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sealed")]
 URL = "/admin/llm/tenantcredential/"
