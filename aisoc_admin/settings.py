@@ -189,7 +189,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",  # the default loads from a public CDN
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SERVE_PERMISSIONS": ["tenants.permissions.HasAnyRole"],
-    "ENUM_NAME_OVERRIDES": {"IndicatorStatus": "threatintel.api.STATUS_CHOICES"},
+    "ENUM_NAME_OVERRIDES": {
+        "IndicatorStatus": "threatintel.api.STATUS_CHOICES",
+        "LLMProvider": "llm.api.PROVIDERS",
+        "LLMPath": "llm.api.PATHS",
+        "TenantLLMProvider": "llm.credentials_api.PROVIDERS",
+    },
 }
 
 # ── Mail ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

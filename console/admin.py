@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 
@@ -52,13 +52,13 @@ class TenantCredentialAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_reseal_permission(self, request: HttpRequest) -> bool:
         return _role(request) in WRITERS
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         with all_tenants():
             return _rendered(super().changelist_view(request, extra_context))
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponseBase:
+    ) -> HttpResponse:
         with all_tenants():
             return _rendered(super().changeform_view(request, object_id, form_url, extra_context))
 
@@ -113,7 +113,8 @@ def _role(request: HttpRequest) -> Role | None:
     return now.role if now and now.tenant is None else None
 
 
-def _rendered(response: HttpResponseBase) -> HttpResponseBase:
+def _rendered(response: HttpResponse) -> HttpResponse:
     """The rows are read while the template is, which must be inside the scope."""
     render = getattr(response, "render", None)
-    return render() if render is not None else response
+    rendered: HttpResponse = response if render is None else render()
+    return rendered

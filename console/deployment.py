@@ -9,6 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from airgap.snapshot import AirgapSnapshot, UrlDecision, airgap_snapshot, explain_url
+from console.capabilities import CapabilityRow, capability_rows
 from console.database import DATABASE_AWAY
 from console.egress import blocked_lately
 from console.fleet import Fleet, read_fleet
@@ -41,8 +42,9 @@ class LanguageModel:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentPage:
-    """One answer of the page, in HTML, Markdown and JSON alike. `blocked`: attempts of the last 24 h, `tenants`: by where their
-    connection comes from; None when not known.
+    """One answer of the page, in HTML, Markdown and JSON alike.
+
+    blocked: attempts of the last 24 h; tenants: by where their connection comes from. They and `capabilities` are None when not known.
     """
 
     banner: Banner
@@ -53,6 +55,7 @@ class DeploymentPage:
     fleet: Fleet
     blocked: int | None
     tenants: Tally | None
+    capabilities: list[CapabilityRow] | None
     guard_verdict: Verdict
     guard_sentence: str
     origins: Mapping[str, Origin]
@@ -68,6 +71,7 @@ class DeploymentPage:
             "llm": self.model.snapshot.as_dict(),
             "llm_lately": {"path": self.model.path.state, "since": self.model.path.since, "reason": self.model.path.why},
             "tenants": {"inherit": self.tenants.inherit, "allowed": self.tenants.allowed, "refused": self.tenants.refused} if self.tenants else None,
+            "capabilities": None if self.capabilities is None else [row.as_dict() for row in self.capabilities],
             "processes": [row.as_dict() for row in self.fleet.rows],
             "seen_by": self.process.as_dict(),
             "origins": {name: asdict(origin) for name, origin in self.origins.items()},
@@ -87,6 +91,7 @@ def deployment_page() -> DeploymentPage:
         fleet=fleet,
         blocked=blocked_lately(),
         tenants=deployment_tally(),
+        capabilities=capability_rows(),
         guard_verdict=guard_verdict(airgap.enabled, process.guard),
         guard_sentence=guard_sentence(airgap.enabled, process.guard),
         origins=origins(model.snapshot),
