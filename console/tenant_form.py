@@ -1,5 +1,6 @@
 """The form of a tenant's connection: what was typed, what is wrong with it field by field, and what saving it would give. A key goes in and never comes out."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -52,10 +53,10 @@ class TenantForm:
 
     @classmethod
     def sent(cls, given: QueryDict) -> "TenantForm":
-        """What was typed, all but the key."""
+        """What was typed, all but the key, and but what of a URL may be one."""
         return cls(
             given.get("provider", "")[:40],
-            given.get("base_url", "")[:2000],
+            _harmless(given.get("base_url", ""))[:2000],
             given.get("model", "")[:1000],
             enabled="enabled" in given,
             drop_key="drop_key" in given,
@@ -109,13 +110,18 @@ def preview(tenant: Tenant, given: QueryDict) -> TenantForm:
 def _wanted(form: TenantForm, given: QueryDict) -> Wanted:
     return Wanted(
         provider=form.provider,
-        base_url=form.base_url,
+        base_url=given.get("base_url", ""),
         model=form.model,
         api_key=Secret(given.get("api_key", "")),
         enabled=form.enabled,
         version=int(form.version) if form.version.isascii() and form.version.isdigit() else None,
         drop_key=form.drop_key,
     )
+
+
+def _harmless(url: str) -> str:
+    """Without user info, query and fragment: no base URL has them, and people paste keys there."""
+    return re.sub(r"//[^/?#]*@", "//", re.split(r"[?#]", url, maxsplit=1)[0])
 
 
 def _with_problem(form: TenantForm, error: CredentialError, tenant: Tenant) -> TenantForm:

@@ -220,6 +220,17 @@ def test_a_problem_stands_beside_its_field_and_what_was_typed_stays(
     assert stored(Tenant.objects.get(slug="acme")) is None
 
 
+@pytest.mark.parametrize(
+    "url", [f"http://u:{KEY}@gw.corp/v1", f"http://gw.corp/v1?key={KEY}", f"http://gw.corp/v1#{KEY}", f"http://{KEY}@gw.corp/v1?a@b"]
+)
+def test_a_key_that_was_typed_into_the_url_does_not_come_back_either(url: str, admin: Client) -> None:
+    for do in ("save", "preview"):
+        answer = admin.post(ACME, {**FORM, "base_url": url, "do": do})
+        assert answer.status_code == 422
+        assert 'value="http://gw.corp/v1"' in answer.content.decode()
+        assert KEY not in answer.content.decode()
+
+
 @pytest.mark.parametrize("key", ["", OTHER])
 def test_a_preview_is_what_saving_gives_and_records_nothing(key: str, admin: Client, text: Text, spool_dir: Any) -> None:
     owner = tenant(provider="local-litellm", base_url=GATEWAY, api_key=KEY)
