@@ -64,8 +64,8 @@ class TenantRow:
 
     @property
     def key_words(self) -> str:
-        if self.own and self.credential is not None and self.credential.sealed_key:
-            return "set, does not open" if self.problem else "set"
+        if self.own and self.problem and (self.credential is None or self.credential.sealed_key):
+            return "set, does not open"
         return "set" if self.resolved.key_set else "unset"
 
     @property

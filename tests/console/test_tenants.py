@@ -388,6 +388,8 @@ def test_a_key_that_does_not_open_is_failing_with_its_reason_and_no_other_key_st
     assert "FAILING The stored key is sealed with a vault key that is not here" in page
     assert "Source tenant row" in page
     assert "was not re-sealed. The stored key is sealed with a vault key that is not here" in said(operator.post(f"{ACME}reseal/"))[-1]
+    previewed = text(operator.post(ACME, {**FORM, "version": "1", "do": "preview"}))
+    assert previewed.count("set, does not open") == 2
     edit(owner, sealed_key=KEY)
     plain = operator.get(ACME)
     assert "FAILING The stored key is not sealed, so it is not used." in text(plain)
