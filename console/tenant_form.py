@@ -7,6 +7,7 @@ from typing import Final
 
 from django.http import QueryDict
 
+from airgap.hosts import Malformed, Url
 from console.shown import visible
 from console.tenant_history import since_version
 from console.tenant_rows import TenantRow, rows_of
@@ -119,9 +120,12 @@ def _wanted(form: TenantForm, given: QueryDict) -> Wanted:
     )
 
 
-def _harmless(url: str) -> str:
+def _harmless(text: str) -> str:
     """Without user info, query and fragment: no base URL has them, and people paste keys there."""
-    return re.sub(r"//[^/?#]*@", "//", re.split(r"[?#]", url, maxsplit=1)[0])
+    url = Url.parse(text.strip())
+    if not isinstance(url, Malformed) and not (url.userinfo or url.query or "#" in text):
+        return text
+    return re.split(r"[?#]", re.sub(r"//.*@", "//", text, flags=re.DOTALL), maxsplit=1)[0]
 
 
 def _with_problem(form: TenantForm, error: CredentialError, tenant: Tenant) -> TenantForm:

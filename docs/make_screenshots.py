@@ -1,6 +1,7 @@
 """Makes docs/screenshots/ from a running deployment: `python docs/make_screenshots.py http://127.0.0.1:8000 --user alice --password …`.
 
-With --tenants, the pages of tenants' connections alone. With --state NAME, for a deployment that was brought into a state (a silent process, a guard that only reports): what the
+With --tenants, the pages of tenants' connections alone.
+With --state NAME, for a deployment that was brought into a state (a silent process, a guard that only reports): what the
 verdict, the processes and Blocked egress say of it, in files that carry the name.
 """
 

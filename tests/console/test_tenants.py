@@ -221,7 +221,7 @@ def test_a_problem_stands_beside_its_field_and_what_was_typed_stays(
 
 
 @pytest.mark.parametrize(
-    "url", [f"http://u:{KEY}@gw.corp/v1", f"http://gw.corp/v1?key={KEY}", f"http://gw.corp/v1#{KEY}", f"http://{KEY}@gw.corp/v1?a@b"]
+    "url", [f"http://u:{KEY}@gw.corp/v1", f"http://gw.corp/v1?key={KEY}", f"http://gw.corp/v1#{KEY}", f"http://u:a/{KEY}?#/@gw.corp/v1"]
 )
 def test_a_key_that_was_typed_into_the_url_does_not_come_back_either(url: str, admin: Client) -> None:
     for do in ("save", "preview"):

@@ -45,7 +45,7 @@ def test_the_walk_went_through_every_state(seen: dict[str, Any]) -> None:
         "rejected": "rejected",
         "rubbish": "rejected",
         "down": "rejected",
-        "explain": [200, "live"],
+        "explain": [200, "live", "Local LLM in use; air-gap policy is satisfied."],
         "rotate": "200 live",
         "rotated test": "ok",
         "mistyped": ["422 unknown_provider", "422 malformed", "422 invalid"],
@@ -54,10 +54,10 @@ def test_the_walk_went_through_every_state(seen: dict[str, Any]) -> None:
 
 def test_no_planted_key_is_in_any_file_log_broker_argument_or_answer(seen: dict[str, Any]) -> None:
     assert seen["leaks"] == []
-    assert seen["control"] == ["answers", "var/aisoc.sqlite3"]
-    assert {"output.log", "broker", "answers", "var/aisoc.sqlite3"} <= set(seen["places"])
-    assert any(place.startswith("var/spool/") for place in seen["places"]), seen["places"]
-    assert any("appendonly" in place or place.endswith((".aof", ".rdb")) for place in seen["places"]), seen["places"]
+    assert {"output.log", "broker", "spool", "answers", "var/aisoc.sqlite3", "var/aisoc.sqlite3-wal"} <= set(seen["places"])
+    assert any(place.endswith(".incr.aof") for place in seen["places"]), seen["places"]
+    assert seen["spooled"] > 0
+    assert {"answers", "var/aisoc.sqlite3-wal"} <= set(seen["control"])  # what is no secret is found there
 
 
 def test_the_search_knows_each_form_that_it_looks_for(seen: dict[str, Any]) -> None:
@@ -85,12 +85,12 @@ def test_a_hostile_tenant_admin_gets_nothing(seen: dict[str, Any]) -> None:
         "metadata": "422 tenant_metadata",
         "metadata, mapped": "422 tenant_metadata",
         "this machine": "422 tenant_loopback",
-        "the broker": "422 tenant_denied",
+        "the broker": "200 live, blocked",
         "a file": "422 malformed",
         "a name of the broker": "200 live, blocked",
         "a name of metadata": "200 live, blocked",
         "a name of this machine": "200 live, blocked",
-        "redirect to metadata": "rejected",
+        "redirect to metadata": "blocked",
         "redirect to its neighbour": "rejected",
         "probe as an oracle": "False",
         "too many tests": "429",

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -36,6 +37,7 @@ KEYS = {  # with characters that a URL writes otherwise
 CONTROL = "model-that-is-no-secret"  # must be found: else the search finds nothing at all
 OWN = f"http://{MODEL}:8080"
 ALERT = {"alert": {"title": "Impossible travel", "description": "Log-in of alice from two places", "source": "okta", "severity": "high"}}
+NARRATIVE = "The alert shows an impossible travel: a log-in from two places at once."
 LEDGER = """
 from django.contrib.auth.models import User
 from tenants.models import Membership, Tenant
@@ -53,6 +55,7 @@ class Product:
         self.data = folder / "var"
         self.output = folder / "output.log"
         self.bodies: list[str] = []
+        self.spooled: set[bytes] = set()  # what stood in the spool: it is drained and removed
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
@@ -78,6 +81,11 @@ class Product:
     def manage(self, *arguments: str) -> str:
         command = [sys.executable, "-W", "ignore", "manage.py", *arguments]
         return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=True).stdout
+
+    def keep_spool(self) -> None:
+        for path in (self.data / "spool").glob("**/*"):
+            with suppress(OSError):  # drained meanwhile
+                self.spooled.add(path.read_bytes())
 
     def end(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -126,6 +134,7 @@ class Person:
     def _kept(self, answer: requests.Response) -> requests.Response:
         steps = [*answer.history, answer]
         self.product.bodies += [f"{step.status_code} {step.headers} {step.text}" for step in steps]
+        self.product.keep_spool()
         return answer
 
 
@@ -152,9 +161,10 @@ def walked(product: Product, model: ModelServer) -> dict[str, Any]:
         model.answers = [answer]
         steps[name] = alice.tested()
         alice.send("GET", page)
-    model.answers = [streams(chunk("Alice was in two places."), chunk("", "stop"), event("[DONE]"))]
+    model.answers = [streams(chunk(NARRATIVE), chunk("", "stop"), event("[DONE]"))]
     told = alice.api("POST", "explain", ALERT)
-    steps["explain"] = [told.status_code, json.loads(told.text.splitlines()[-1])["path"]]
+    done = json.loads(told.text.splitlines()[-1])
+    steps["explain"] = [told.status_code, done["path"], done["reason"]]
     ana.api("POST", "explain", ALERT)
     ana.send("POST", "/assist/", alert=json.dumps(ALERT["alert"]))
     model.answers = answers
@@ -199,11 +209,11 @@ def attacked(product: Product, model: ModelServer) -> dict[str, str]:
         "metadata": f"http://{METADATA}/latest",
         "metadata, mapped": f"http://[::ffff:{METADATA}]/",
         "this machine": "http://127.0.0.1:8000",
-        "the broker": f"http://{BROKER}:6379",
         "a file": "file:///etc/passwd",
     }.items():
         came[name] = mallory.put(base_url=url, api_key=KEYS["globex"], version=mallory.version())
     for name, url in {
+        "the broker": f"http://{BROKER}:6379",
         "a name of the broker": "http://alias.internal",
         "a name of metadata": "http://meta.internal",
         "a name of this machine": "http://loop.internal",
@@ -243,7 +253,7 @@ def places(product: Product) -> dict[str, bytes]:
             found[f"arguments of {folder.name}"] = (folder / "cmdline").read_bytes()
         except OSError:
             continue  # it has ended meanwhile
-    return {**found, "answers": "\n".join(product.bodies).encode()}
+    return {**found, "spool": b"".join(product.spooled), "answers": "\n".join(product.bodies).encode()}
 
 
 def search(found: dict[str, bytes]) -> list[str]:
@@ -270,7 +280,8 @@ def main() -> None:
             seen["sent to globex"] = sorted({names.get(key, key) for key in keys[sent_before:]})
             seen["sent elsewhere"] = [len(operators.requests), len(elsewhere.requests)]
         seen["leaks"] = search(found)
-        seen["control"] = sorted({place for place, content in found.items() if CONTROL.encode() in content} & {"var/aisoc.sqlite3", "answers"})
+        seen["control"] = sorted(place for place, content in found.items() if CONTROL.encode() in content)
+        seen["spooled"] = len(found["spool"])
         seen["places"] = sorted(place for place in found if not place.startswith("arguments"))
         seen["forms"] = search({"a": b"\n".join(forms_of(KEYS["acme"]).values())})
         seen["came"] = came
