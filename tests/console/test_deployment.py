@@ -117,7 +117,7 @@ def test_the_llm_is_live_because_it_answered_and_failing_since_it_did_not(operat
     now = timezone.now()
     outcome = EndpointOutcome.objects.create(key=key_of(resolved_for(None)), succeeded_at=now)
     page = text(operator.get(URL))
-    assert "Explain takes LIVE the live path, answered last now" in page
+    assert "Explain takes LIVE the live path, answered last" in page
     assert "OK This deployment is air-gapped" in page
     outcome.failed_at = outcome.failing_since = now
     outcome.reason = "ollama: no connection."
@@ -125,7 +125,7 @@ def test_the_llm_is_live_because_it_answered_and_failing_since_it_did_not(operat
     page = text(operator.get(URL))
     assert "ATTENTION This deployment is air-gapped; one point needs attention." in page
     assert "The language model is failing, so answers take the deterministic fallback. ollama: no connection." in page
-    assert "Explain takes LIVE, but failing the live path, failing since now" in page
+    assert "Explain takes LIVE, but failing the live path, failing since" in page
     answer = operator.get(f"{URL}deployment.json").json()
     assert (answer["llm_lately"]["path"], answer["llm_lately"]["reason"]) == ("failing", "ollama: no connection.")
     assert "LIVE, but failing, failing since" in operator.get(f"{URL}deployment.md").content.decode()

@@ -57,9 +57,9 @@ def test_operators_and_auditors_see_every_tenant_with_its_reason(role: str, read
     page = text(response)
     for row in (
         "acme Acme tenant row api.openai.com gpt-4o-mini set REFUSED api.openai.com is a public name and not on AISOC_AIRGAP_ALLOWLIST. FALLBACK the gate",
-        "globex Globex tenant row litellm.internal:4000 llama3.1:70b set OK private suffix LIVE Local LLM in use; air-gap policy is satisfied. Answered last now",
+        "globex Globex tenant row litellm.internal:4000 llama3.1:70b set OK private suffix LIVE Local LLM in use; air-gap policy is satisfied. Answered last",
         "hooli Hooli environment ollama:11434 llama3.1:8b set OK single label LIVE, not tried yet",
-        "initech Initech tenant row vllm.corp – set OK private suffix LIVE, but failing vllm.corp: no connection. Failing since now",
+        "initech Initech tenant row vllm.corp – set OK private suffix LIVE, but failing vllm.corp: no connection. Failing since",
         "umbrella Umbrella tenant row gw.corp – set, does not open OK private suffix FALLBACK The stored key is sealed with a vault key that is not here",
         "wayne Wayne environment own row is off ollama:11434",
     ):
@@ -180,7 +180,7 @@ def test_a_tenant_admin_brings_a_key_that_never_comes_back(admin: Client, text: 
     page = admin.get(ACME)
     assert "UNKNOWN Configured, and nothing was asked of litellm.internal:4000 yet." in text(page)
     assert "on, version 1, changed by tenant_admin-1" in text(page)
-    assert "sealed with the newest vault key; last replaced now" in text(page)
+    assert "sealed with the newest vault key; last replaced" in text(page)
     assert re.findall(r'<input id="api_key"[^>]*>', page.content.decode())[0].count("value") == 0
     for response in (answer, page, admin.get(URL), admin.get(f"{URL}tenants.json")):
         assert KEY not in response.content.decode()
