@@ -44,7 +44,7 @@ class LanguageModel:
 class DeploymentPage:
     """One answer of the page, in HTML, Markdown and JSON alike.
 
-    blocked: attempts of the last 24 h; tenants: by where their connection comes from. They and `capabilities` are None when not known.
+    blocked: attempts of the last 24 h; tenants: by where their connection comes from. They, `lately` and `capabilities` are None when not known.
     """
 
     banner: Banner
@@ -55,6 +55,7 @@ class DeploymentPage:
     fleet: Fleet
     blocked: int | None
     tenants: Tally | None
+    lately: EndpointHealth | None
     capabilities: list[CapabilityRow] | None
     guard_verdict: Verdict
     guard_sentence: str
@@ -69,7 +70,7 @@ class DeploymentPage:
             "airgap": self.airgap.as_dict(),
             "blocked_24h": self.blocked,
             "llm": self.model.snapshot.as_dict(),
-            "llm_lately": {"path": self.model.path.state, "since": self.model.path.since, "reason": self.model.path.why},
+            "llm_lately": None if self.lately is None else asdict(self.lately),
             "tenants": {"inherit": self.tenants.inherit, "allowed": self.tenants.allowed, "refused": self.tenants.refused} if self.tenants else None,
             "capabilities": None if self.capabilities is None else [row.as_dict() for row in self.capabilities],
             "processes": [row.as_dict() for row in self.fleet.rows],
@@ -80,10 +81,10 @@ class DeploymentPage:
 
 def deployment_page() -> DeploymentPage:
     """Computed from this process, and from the heartbeats of all when the database is there."""
-    airgap, model, process = airgap_snapshot(), language_model(operators_health()), process_snapshot()
-    fleet = read_fleet(process)
+    airgap, process, lately = airgap_snapshot(), process_snapshot(), answered_lately()
+    fleet, model = read_fleet(process), language_model(lately)
     return DeploymentPage(
-        banner=deployment_banner(airgap, process.guard, model.snapshot, process.checks, fleet, model.path),
+        banner=deployment_banner(airgap, process.guard, model.snapshot, process.checks, fleet, lately),
         computed_at=timezone.now(),
         airgap=airgap,
         model=model,
@@ -91,6 +92,7 @@ def deployment_page() -> DeploymentPage:
         fleet=fleet,
         blocked=blocked_lately(),
         tenants=deployment_tally(),
+        lately=lately,
         capabilities=capability_rows(),
         guard_verdict=guard_verdict(airgap.enabled, process.guard),
         guard_sentence=guard_sentence(airgap.enabled, process.guard),
@@ -98,17 +100,17 @@ def deployment_page() -> DeploymentPage:
     )
 
 
-def operators_health() -> EndpointHealth | None:
-    """How the operator's LLM answered lately; None when the database is away."""
+def answered_lately() -> EndpointHealth | None:
+    """How the environment's endpoint answered; None when the database is away."""
     try:
         return health_of(resolved_for(None))
     except DATABASE_AWAY:
         return None
 
 
-def language_model(health: EndpointHealth | None = None) -> LanguageModel:
-    """health: None when it is not known."""
-    snapshot, shown = llm_snapshot(), path_shown(resolved_for(None), health)
+def language_model(lately: EndpointHealth | None = None) -> LanguageModel:
+    """lately: None when it is not known."""
+    snapshot, shown = llm_snapshot(), path_shown(resolved_for(None), lately)
     path = MESSAGES_PATH if snapshot.provider == Provider.ANTHROPIC else CHAT_PATH
     return LanguageModel(
         snapshot,

@@ -8,7 +8,6 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
-from rest_framework.exceptions import Throttled
 
 from console import errors
 from console.access import ReaderRequest, for_roles
@@ -18,6 +17,7 @@ from console.tenant_form import NotSaved, TenantForm, preview, save
 from console.tenant_rows import read_rows
 from console.tenants import GATES, PATHS, SOURCES, TenantFilter, TenantsPage, tenants_page
 from llm.credentials import remove_credential, reseal
+from llm.limits import TooOften
 from llm.probe import ProbeOutcome, probe_tenant
 from llm.vault import VaultError
 from tenants.acting import Acting
@@ -86,7 +86,7 @@ def test_now(request: ReaderRequest, name: str) -> HttpResponse:
     owner = _owner(request, name)
     try:
         found = probe_tenant(owner, by=request.user.get_username())
-    except Throttled as error:
+    except TooOften as error:
         messages.warning(request, f"Not tested. {error.detail}")
         return redirect("console:tenant", name)
     took = f" It took {found.latency_ms:,} ms." if found.latency_ms is not None else ""

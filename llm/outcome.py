@@ -179,6 +179,6 @@ def _shape(schema: Any) -> Any:
 
 def _prompt(instructions: str, data: Any) -> tuple[Hidden, list[Message]]:
     hidden = Hidden(data)
-    shown = hidden.hide(data) if isinstance(data, str) else json.dumps(hidden.hide_json(data), ensure_ascii=False, indent=1)
+    shown = hidden.hide(data) if isinstance(data, str) else json.dumps(hidden.hide_json(data, most=MAX_PROMPT), ensure_ascii=False, indent=1)
     evidence, rule = fenced(shown if len(shown) <= MAX_PROMPT else f"{shown[:MAX_PROMPT]}\n(cut off here)")
     return hidden, [Message("system", f"{instructions}\n{rule}"), Message("user", evidence)]

@@ -10,10 +10,9 @@ from django.test import Client
 from django.utils import timezone
 
 from airgap.snapshot import airgap_snapshot
+from llm import outcomes
 from llm.config import Secret
 from llm.credentials import Wanted, save_credential
-from llm.models import EndpointOutcome
-from llm.outcomes import key_of
 from llm.resolver import resolved_for
 from llm.snapshot import llm_snapshot
 from tenants.models import Tenant
@@ -108,27 +107,6 @@ def test_no_llm_is_off_and_no_reason_for_attention(
 def test_a_missing_key_needs_attention(operator: Client, environment: Put, text: Text) -> None:
     environment(LLM_BASE_URL="https://llm.example.com")
     assert "Explain takes ATTENTION the deterministic fallback" in text(operator.get(URL))
-
-
-@pytest.mark.usefixtures("sealed", "healthy", "agreeing")
-def test_the_llm_is_live_because_it_answered_and_failing_since_it_did_not(operator: Client, text: Text, guarded: Callable[..., None]) -> None:
-    guarded("enforce")
-    assert "Explain takes LIVE, not tried yet the live path Why" in text(operator.get(URL))
-    now = timezone.now()
-    outcome = EndpointOutcome.objects.create(key=key_of(resolved_for(None)), succeeded_at=now)
-    page = text(operator.get(URL))
-    assert "Explain takes LIVE the live path, answered last" in page
-    assert "OK This deployment is air-gapped" in page
-    outcome.failed_at = outcome.failing_since = now
-    outcome.reason = "ollama: no connection."
-    outcome.save()
-    page = text(operator.get(URL))
-    assert "ATTENTION This deployment is air-gapped; one point needs attention." in page
-    assert "The language model is failing, so answers take the deterministic fallback. ollama: no connection." in page
-    assert "Explain takes LIVE, but failing the live path, failing since" in page
-    answer = operator.get(f"{URL}deployment.json").json()
-    assert (answer["llm_lately"]["path"], answer["llm_lately"]["reason"]) == ("failing", "ollama: no connection.")
-    assert "LIVE, but failing, failing since" in operator.get(f"{URL}deployment.md").content.decode()
 
 
 @pytest.mark.usefixtures("sealed")
@@ -315,3 +293,25 @@ def test_hostile_text_is_shown_as_text(typed: str, auditor: Client) -> None:
 def test_blank_text_asks_for_a_host(auditor: Client, text: Text) -> None:
     assert "Type a host name, an address or a URL first." in text(auditor.get(URL, {"host": "  "}))
     assert "Type a host name" not in text(auditor.get(URL))
+
+
+# ── What the model's endpoint answered lately ────────────────────────────────────────────────────────────────────────
+@pytest.mark.usefixtures("healthy", "agreeing")
+def test_live_means_that_it_worked_lately(operator: Client, environment: Put, text: Text, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcomes, "_noted", {})
+    environment(AISOC_AIRGAPPED="1", LLM_BASE_URL="http://ollama:11434")
+    page = text(operator.get(URL))
+    assert "never tried: nothing was asked of it yet" in page
+    assert "Explain takes LIVE, not tried yet the live path Why" in page
+    outcomes.note(resolved_for(None), "")
+    page = text(operator.get(URL))
+    assert "Lately answered " in page
+    assert "Explain takes LIVE the live path Why" in page
+    outcomes.note(resolved_for(None), "ollama did not answer within 20 s.")
+    page = text(operator.get(URL))
+    assert "The language model is configured and allowed, but its last call failed. ollama did not answer within 20 s." in page
+    assert "Explain takes LIVE, but failing the live path Why" in page
+    assert "Lately failing ollama did not answer within 20 s. It began " in page
+    lately = operator.get(f"{URL}deployment.json").json()["llm_lately"]
+    assert (lately["state"], lately["reason"]) == ("failing", "ollama did not answer within 20 s.")
+    assert "| Lately | failing: ollama did not answer within 20 s. |" in operator.get(f"{URL}deployment.md").content.decode()

@@ -253,6 +253,7 @@ def test_status_probe_and_runtime_agree_on_every_configuration(acme: Tenant, env
             assert url.startswith(status["base_url"])
             sent = {name for name, value in headers.items() if OPERATOR in value}
             assert not (sent and status["source"] == "tenant")
+            assert bool(runtime.key) == bool({"authorization", "api-key", "x-api-key"} & set(headers))
             assert not ({name for name, value in headers.items() if TENANT in value} and status["source"] == "environment")
         if not runtime.allowed:
             assert not runtime.key
