@@ -57,7 +57,7 @@ def test_no_planted_key_is_in_any_file_log_broker_argument_or_answer(seen: dict[
     assert {"output.log", "broker", "spool", "answers", "var/aisoc.sqlite3", "var/aisoc.sqlite3-wal"} <= set(seen["places"])
     assert any(place.endswith(".incr.aof") for place in seen["places"]), seen["places"]
     assert seen["spooled"] > 0
-    assert {"answers", "var/aisoc.sqlite3-wal"} <= set(seen["control"])  # what is no secret is found there
+    assert {"answers", "var/aisoc.sqlite3"} <= {place.removesuffix("-wal") for place in seen["control"]}  # what is no secret is found there
 
 
 def test_the_search_knows_each_form_that_it_looks_for(seen: dict[str, Any]) -> None:
