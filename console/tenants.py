@@ -12,7 +12,7 @@ from console.tenant_rows import TenantRow, read_rows, tally
 from console.verdict import Banner
 from console.wording import counted, in_words
 from tenants.acting import Acting
-from tenants.roles import CREDENTIAL_READERS, CREDENTIAL_WRITERS
+from tenants.roles import CREDENTIAL_READERS
 from threatintel.snapshot import Verdict
 
 PAGE: Final = 100  # tenants
@@ -72,7 +72,6 @@ class TenantsPage:
     found: int
     next_after: str
     reads_changes: bool
-    can_write: bool
 
     @property
     def caption(self) -> str:
@@ -108,7 +107,6 @@ def tenants_page(now: Acting, wanted: TenantFilter, *, whole: bool = False) -> T
         found=len(found),
         next_after=shown[-1].tenant.slug if len(rest) > len(shown) else "",
         reads_changes=now.role in CREDENTIAL_READERS,
-        can_write=now.role in CREDENTIAL_WRITERS,
     )
 
 
