@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 from django.contrib.messages import get_messages
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -17,7 +18,7 @@ from console.nav import NAVIGATION
 from console.tenant_rows import refused_note
 from llm.config import Secret
 from llm.credentials import Wanted, preview_credential, save_credential
-from llm.models import CredentialChange, EndpointOutcome
+from llm.models import CredentialChange, EndpointOutcome, TenantCredential
 from llm.probe import Probe, ProbeOutcome
 from llm.resolver import resolved_for
 from tenants.acting import Acting
@@ -422,3 +423,34 @@ def test_an_auditor_reads_all_of_it_and_has_no_control(auditor: Client, text: Te
     for path in (ACME, f"{ACME}test/", f"{ACME}remove/", f"{ACME}reseal/"):
         assert auditor.post(path, {**FORM, "sure": "on", "version": "1"}).status_code == 403
     assert json.dumps(stored(many["acme"]), default=str) == before
+
+
+# ── The second lock ──────────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.fixture
+def bound() -> Iterator[None]:
+    """The rest of the test runs under a role that row-level security binds: the suite's own is a superuser, whom no policy binds."""
+    if connection.vendor != "postgresql":
+        pytest.skip("Row-level security is PostgreSQL's.")
+    role = connection.ops.quote_name(f"pages_{connection.settings_dict['NAME']}")  # a role is the whole server's
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {role} NOLOGIN")
+        cursor.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+        cursor.execute(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}")
+        cursor.execute(f"SET ROLE {role}")
+        yield
+        cursor.execute("RESET ROLE")
+
+
+def test_every_page_opens_what_its_reader_may_see_and_no_more(bound: None, reader: Reader, many: dict[str, Tenant], text: Text) -> None:
+    assert not TenantCredential.across_tenants.exists()
+    operator, admin = reader("operator", staff=True), reader("tenant_admin globex")
+    assert "2 tenants inherit the operator's connection · 4 bring their own: 3 allowed, 1 refused" in text(operator.get(URL))
+    assert "2 tenants inherit the operator's connection · 4 bring their own" in text(operator.get("/settings/deployment/"))
+    assert "Made the connection, with a key" in text(operator.get(ACME))
+    listed = text(operator.get("/admin/llm/tenantcredential/"))
+    assert all(slug in listed for slug, owner in many.items() if slug != "hooli")
+    assert re.findall(rf'href="{URL}([a-z]+)/"', admin.get(URL).content.decode()) == ["globex"]
+    assert admin.post(f"{URL}globex/", {**FORM, "version": "1", "model": "n"}).status_code == 302
+    assert "Changed model" in text(admin.get(f"{URL}globex/"))
+    admin.post(f"{URL}globex/remove/", {"sure": "on"})
+    assert "Source environment" in text(admin.get(f"{URL}globex/"))
