@@ -57,7 +57,7 @@ def chrome(request: HttpRequest) -> dict[str, Chrome]:
             user=request.user.get_username(),
             acting=acting,
             choices=choices(request),
-            nav=tuple(links(request.path, acting.role, staff=staff)),
+            nav=tuple(links(request.path, acting, staff=staff)),
             guard=guard_note(airgapped, seen_by.guard),
             guard_verdict=guard_verdict(airgapped, seen_by.guard),
         )

@@ -14,12 +14,14 @@ from console.database import DATABASE_AWAY
 from console.egress import blocked_lately
 from console.fleet import Fleet, read_fleet
 from console.guard import guard_sentence, guard_verdict
+from console.llm_path import PathShown, path_shown
 from console.process import ProcessSnapshot, process_snapshot
 from console.provenance import Origin, origin_of
+from console.tenant_rows import Tally, deployment_tally
 from console.verdict import Banner, deployment_banner, llm_verdict
 from llm.config import LLMConfig, Provider, from_environment
 from llm.outcomes import EndpointHealth, health_of
-from llm.resolver import resolved_for
+from llm.resolver import Path, resolved_for
 from llm.snapshot import LLMSnapshot, llm_snapshot
 from threatintel.snapshot import Verdict
 
@@ -35,11 +37,15 @@ class LanguageModel:
     verdict: Verdict
     call_url: str
     decision: UrlDecision | None
+    path: PathShown
 
 
 @dataclass(frozen=True, slots=True)
 class DeploymentPage:
-    """One answer of the page, in HTML, Markdown and JSON alike. `blocked`: attempts of the last 24 h; it, `lately` and `capabilities` are None when not known."""
+    """One answer of the page, in HTML, Markdown and JSON alike.
+
+    blocked: attempts of the last 24 h; tenants: by where their connection comes from. They, `lately` and `capabilities` are None when not known.
+    """
 
     banner: Banner
     computed_at: datetime
@@ -48,6 +54,7 @@ class DeploymentPage:
     process: ProcessSnapshot
     fleet: Fleet
     blocked: int | None
+    tenants: Tally | None
     lately: EndpointHealth | None
     capabilities: list[CapabilityRow] | None
     guard_verdict: Verdict
@@ -64,6 +71,7 @@ class DeploymentPage:
             "blocked_24h": self.blocked,
             "llm": self.model.snapshot.as_dict(),
             "llm_lately": None if self.lately is None else asdict(self.lately),
+            "tenants": {"inherit": self.tenants.inherit, "allowed": self.tenants.allowed, "refused": self.tenants.refused} if self.tenants else None,
             "capabilities": None if self.capabilities is None else [row.as_dict() for row in self.capabilities],
             "processes": [row.as_dict() for row in self.fleet.rows],
             "seen_by": self.process.as_dict(),
@@ -73,8 +81,8 @@ class DeploymentPage:
 
 def deployment_page() -> DeploymentPage:
     """Computed from this process, and from the heartbeats of all when the database is there."""
-    airgap, model, process = airgap_snapshot(), language_model(), process_snapshot()
-    fleet, lately = read_fleet(process), answered_lately()
+    airgap, process, lately = airgap_snapshot(), process_snapshot(), answered_lately()
+    fleet, model = read_fleet(process), language_model(lately)
     return DeploymentPage(
         banner=deployment_banner(airgap, process.guard, model.snapshot, process.checks, fleet, lately),
         computed_at=timezone.now(),
@@ -83,6 +91,7 @@ def deployment_page() -> DeploymentPage:
         process=process,
         fleet=fleet,
         blocked=blocked_lately(),
+        tenants=deployment_tally(),
         lately=lately,
         capabilities=capability_rows(),
         guard_verdict=guard_verdict(airgap.enabled, process.guard),
@@ -99,14 +108,16 @@ def answered_lately() -> EndpointHealth | None:
         return None
 
 
-def language_model() -> LanguageModel:
-    snapshot = llm_snapshot()
+def language_model(lately: EndpointHealth | None = None) -> LanguageModel:
+    """lately: None when it is not known."""
+    snapshot, shown = llm_snapshot(), path_shown(resolved_for(None), lately)
     path = MESSAGES_PATH if snapshot.provider == Provider.ANTHROPIC else CHAT_PATH
     return LanguageModel(
         snapshot,
-        llm_verdict(snapshot),
+        shown.verdict if snapshot.effective_path == Path.LIVE else llm_verdict(snapshot),
         call_url=snapshot.base_url + path if snapshot.base_url else "",
         decision=explain_url(snapshot.base_url) if snapshot.base_url else None,
+        path=shown,
     )
 
 

@@ -7,17 +7,23 @@ from django.urls import NoReverseMatch, reverse
 
 from console.checklist import done_count
 from console.egress import blocked_lately
+from console.tenant_rows import refused_note
+from tenants.acting import Acting
 from tenants.roles import EVERY_ROLE, INTEL_READERS, READERS, Role
 from threatintel.snapshot import registration_snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class NavEntry:
-    """One row. `note` gives the count beside the title, in words, and never raises; `roles`: who may open it; staff: for staff only."""
+    """One row. `note` gives the count beside the title, in words, and never raises; `note_for`: the same for one that depends on the reader.
+
+    `roles`: who may open it; staff: for staff only.
+    """
 
     title: str
     url_name: str
     note: Callable[[], str] | None = None
+    note_for: Callable[[Acting], str] | None = None
     roles: frozenset[Role] = READERS
     staff: bool = False
 
@@ -47,23 +53,25 @@ NAVIGATION: tuple[NavEntry, ...] = (
     NavEntry("Indicators", "console:indicators", roles=INTEL_READERS),
     NavEntry("Blocked egress", "console:egress", note=blocked_attempts),
     NavEntry("Audit checklist", "console:checklist", note=done_count),
+    NavEntry("Tenants & keys", "console:tenants", note_for=refused_note, roles=EVERY_ROLE),
     NavEntry("Channels", "console:channels"),
     NavEntry("Assist", "console:assist", roles=EVERY_ROLE),
     NavEntry("Admin", "admin:index", roles=EVERY_ROLE, staff=True),
 )
 
 
-def links(path: str, role: Role, *, staff: bool) -> list[NavLink]:
+def links(path: str, now: Acting, *, staff: bool) -> list[NavLink]:
     """The entries whose page exists and that this reader may open; `path` is the address being shown."""
     shown: list[NavLink] = []
     for entry in NAVIGATION:
-        if role not in entry.roles or (entry.staff and not staff):
+        if now.role not in entry.roles or (entry.staff and not staff):
             continue
         try:
             url = reverse(entry.url_name)
         except NoReverseMatch:
             continue
-        shown.append(NavLink(entry.title, url, entry.note() if entry.note else "", current=path == url))
+        note = entry.note_for(now) if entry.note_for else entry.note() if entry.note else ""
+        shown.append(NavLink(entry.title, url, note, current=path == url))
     return shown
 
 

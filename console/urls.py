@@ -5,7 +5,7 @@ from django.urls import path
 from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
-from console import assist_views, channel_views, checklist_views, feed_views, indicator_views, views
+from console import assist_views, channel_views, checklist_views, feed_views, indicator_views, tenant_views, views
 
 app_name = "console"
 urlpatterns = [
@@ -34,6 +34,13 @@ urlpatterns = [
     path("settings/channels/channels.json", channel_views.channels_json, name="channels_json"),
     path("settings/channels/channels.md", channel_views.channels_md, name="channels_md"),
     path("settings/channels/<str:name>/test/", channel_views.send_test, name="test_channel"),
+    path("settings/tenants/", tenant_views.tenants, name="tenants"),
+    path("settings/tenants/tenants.json", tenant_views.tenants_json, name="tenants_json"),
+    path("settings/tenants/tenants.md", tenant_views.tenants_md, name="tenants_md"),
+    path("settings/tenants/<str:name>/", tenant_views.tenant, name="tenant"),
+    path("settings/tenants/<str:name>/test/", tenant_views.test, name="tenant_test"),
+    path("settings/tenants/<str:name>/remove/", tenant_views.remove, name="tenant_remove"),
+    path("settings/tenants/<str:name>/reseal/", tenant_views.reseal_key, name="tenant_reseal"),
     path("assist/", assist_views.explain, name="assist"),
     path("assist/investigate/", assist_views.investigate, name="investigate"),
     path("settings/checklist/", checklist_views.checklist, name="checklist"),

@@ -1,5 +1,6 @@
 """Makes docs/screenshots/ from a running deployment: `python docs/make_screenshots.py http://127.0.0.1:8000 --user alice --password …`.
 
+With --tenants, the pages of tenants' connections alone.
 With --state NAME, for a deployment that was brought into a state (a silent process, a guard that only reports): what the
 verdict, the processes and Blocked egress say of it, in files that carry the name.
 
@@ -85,6 +86,19 @@ def shoot_checklist(page: Page, url: str, theme: str, out: Path) -> None:
     page.screenshot(path=out / f"checklist-{theme}.png", full_page=True, clip={"x": 0, "y": 0, "width": WIDTH, "height": end - MARGIN})
 
 
+def shoot_tenants(page: Page, url: str, theme: str, out: Path) -> None:
+    """The list, and of the first tenant that the gate refuses its page with a preview."""
+    page.goto(f"{url}/settings/tenants/")
+    rest(page)
+    page.screenshot(path=out / f"tenants-{theme}.png", full_page=True)
+    page.goto(f"{url}/settings/tenants/?gate=refused")
+    page.get_by_role("region", name="Tenants, table").get_by_role("link").first.click()
+    page.get_by_role("button", name="Preview").click()
+    page.get_by_role("heading", name="If it were saved").wait_for()
+    rest(page)
+    page.screenshot(path=out / f"tenant-{theme}.png", full_page=True)
+
+
 def shoot_state(page: Page, url: str, name: str, theme: str, out: Path) -> None:
     page.goto(f"{url}/settings/deployment/")
     page.screenshot(path=out / f"deployment-{name}-{theme}.png", clip={"x": 0, "y": 0, "width": WIDTH, "height": VERDICT})
@@ -140,6 +154,7 @@ def main() -> None:
     arguments.add_argument("--password", required=True)
     arguments.add_argument("--state", default="", help="shoot this state alone")
     arguments.add_argument("--intel", default="", metavar="VALUE", help="shoot the threat-intel pages alone; an indicator that is known")
+    arguments.add_argument("--tenants", action="store_true", help="shoot the pages of tenants alone")
     arguments.add_argument("--out", type=Path, default=OUT)
     given = arguments.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -150,6 +165,8 @@ def main() -> None:
             sign_in(page, given.url.rstrip("/"), given.user, given.password)
             if given.intel:
                 shoot_intel(page, given.url.rstrip("/"), given.intel, theme, given.out)
+            elif given.tenants:
+                shoot_tenants(page, given.url.rstrip("/"), theme, given.out)
             elif given.state:
                 shoot_state(page, given.url.rstrip("/"), given.state, theme, given.out)
             else:

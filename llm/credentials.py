@@ -16,8 +16,8 @@ from airgap.active import active_tenant_rule
 from airgap.announce import Kind, Severity, announce
 from airgap.hosts import DEFAULT_PORTS, Malformed, Url
 from airgap.tenant_rule import TenantRule
-from llm.config import DEFAULT_URLS, VENDORS, LLMConfig, Provider, Secret
-from llm.credential_rows import origin_of
+from llm.config import DEFAULT_URLS, VENDORS, LLMConfig, Provider, Secret, TenantOverride
+from llm.credential_rows import opened, origin_of
 from llm.models import TENANT_PROVIDERS, CredentialChange, TenantCredential
 from llm.vault import active_vault
 from tenants.models import Tenant
@@ -27,6 +27,7 @@ CREDENTIAL_SAVED = "credential.saved"
 CREDENTIAL_REMOVED = "credential.removed"
 CREDENTIAL_TESTED = "credential.tested"
 CREDENTIAL_RESEALED = "credential.resealed"
+KEY_REMOVED: Final = "key removed"  # the note of such a change
 MAX_URL: Final = 500
 MAX_MODEL: Final = 200
 MAX_KEY: Final = 4096
@@ -47,7 +48,7 @@ class CredentialError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a row shall be. None keeps what is stored; a key that is blank does too. version: the one that the writer has seen."""
+    """What a row shall be. None keeps what is stored; a key that is blank does too, unless drop_key. version: the one that the writer has seen."""
 
     provider: str | None = None
     base_url: str | None = None
@@ -55,6 +56,7 @@ class Wanted:
     api_key: Secret = Secret()  # noqa: RUF009 - immutable
     enabled: bool | None = None
     version: int | None = None
+    drop_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class _Checked:
     model: str
     enabled: bool
     key: Secret
+    drop_key: bool
 
     @property
     def url(self) -> str:
@@ -85,6 +88,19 @@ def save_credential(tenant: Tenant, wanted: Wanted, *, by: str) -> TenantCredent
     log.info(CREDENTIAL_SAVED, tenant=tenant.slug, by=by, action=change.action, fields=change.fields, host=change.new_host)
     _announce(tenant, f"{change.action} by {by}: {', '.join(change.fields) or 'nothing'}; host {change.new_host or 'none'}.")
     return saved
+
+
+def preview_credential(tenant: Tenant, wanted: Wanted) -> TenantOverride:
+    """What save_credential would store, with its key opened: for the resolver. Nothing is written. Raises CredentialError as that does."""
+    with tenant_scope(tenant):
+        row = TenantCredential.objects.for_tenant(tenant).first()
+    checked = _checked(wanted, row, active_tenant_rule())
+    _check_version(wanted.version, row)
+    _check_key(checked, row)
+    if row is None or checked.key or checked.drop_key:
+        return TenantOverride(tenant.slug, checked.provider, checked.base_url, checked.key, checked.model, checked.enabled)
+    row.provider, row.base_url, row.model, row.enabled = checked.provider.value, checked.base_url, checked.model, checked.enabled
+    return opened(row, tenant.slug)
 
 
 def remove_credential(tenant: Tenant, *, by: str) -> bool:
@@ -148,7 +164,9 @@ def _checked(wanted: Wanted, row: TenantCredential | None, rule: TenantRule) -> 
     key = Secret(wanted.api_key.reveal().strip())
     if len(key.reveal()) > MAX_KEY or not key.sendable:
         raise CredentialError(422, "invalid", f"A key has at most {MAX_KEY} printable ASCII characters and no blank.", "api_key")
-    checked = _Checked(provider, base_url, model, enabled, key)
+    if key and wanted.drop_key:
+        raise CredentialError(422, "invalid", "Send a key or have the stored one removed, not both.", "api_key")
+    checked = _Checked(provider, base_url, model, enabled, key, wanted.drop_key)
     _check_url(checked, rule)
     return checked
 
@@ -188,7 +206,7 @@ def _check_version(version: int | None, row: TenantCredential | None) -> None:
 def _check_key(checked: _Checked, row: TenantCredential | None) -> None:
     if checked.key:
         return
-    if row is not None and row.sealed_key:
+    if row is not None and row.sealed_key and not checked.drop_key:
         if origin_of(url_of(row)) != origin_of(checked.url):
             detail = "The base URL moves to another scheme, host or port, and a key does not follow it there: send the key again."
             raise CredentialError(422, "key_required", detail, "api_key")
@@ -211,14 +229,16 @@ def _make(tenant: Tenant, checked: _Checked, by: str, now: datetime) -> tuple[Te
 
 def _change(tenant: Tenant, row: TenantCredential, checked: _Checked, by: str, now: datetime) -> tuple[TenantCredential, CredentialChange]:
     changed = [name for name in ("provider", "base_url", "model", "enabled") if getattr(row, name) != getattr(checked, name)]
-    old_host = host_of(url_of(row))
+    old_host, row_key = host_of(url_of(row)), row.sealed_key
     rows = TenantCredential.objects.for_tenant(tenant).filter(pk=row.pk, version=row.version)
     if not rows.update(**_values(tenant, checked, by, now), version=F("version") + 1):
         raise CredentialError(409, "stale", "Somebody else has changed this meanwhile. Load it again.", "version")
     row.refresh_from_db()
     action = CredentialChange.Action.ROTATED if checked.key else CredentialChange.Action.SAVED
-    fields = [*changed, *(["api_key"] if checked.key else [])]
-    return row, CredentialChange(at=now, by=by, action=action, fields=fields, old_host=old_host, new_host=host_of(url_of(row)))
+    dropped = checked.drop_key and bool(row_key)
+    fields = [*changed, *(["api_key"] if checked.key or dropped else [])]
+    note = KEY_REMOVED if dropped else ""
+    return row, CredentialChange(at=now, by=by, action=action, fields=fields, old_host=old_host, new_host=host_of(url_of(row)), note=note)
 
 
 def _values(tenant: Tenant, checked: _Checked, by: str, now: datetime) -> dict[str, Any]:
@@ -234,6 +254,8 @@ def _values(tenant: Tenant, checked: _Checked, by: str, now: datetime) -> dict[s
         vault = active_vault()
         values |= {"sealed_key": vault.seal(checked.key, tenant.slug, origin_of(checked.url)), "key_fingerprint": vault.fingerprint}
         values |= {"last_rotated_at": now}
+    elif checked.drop_key:
+        values |= {"sealed_key": "", "key_fingerprint": ""}
     return values
 
 

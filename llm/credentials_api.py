@@ -12,13 +12,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from airgap.bodies import bounded_json
-from llm import limits
 from llm.api import PATHS
 from llm.config import Secret
-from llm.credentials import CredentialError, Wanted, host_of, note_test, remove_credential, save_credential
+from llm.credentials import CredentialError, Wanted, remove_credential, save_credential
 from llm.models import TENANT_PROVIDERS, TenantCredential
-from llm.probe import ProbeOutcome, probe
-from llm.resolver import ResolvedLLM, Source, resolve_llm_config, resolved_for
+from llm.probe import ProbeOutcome, probe_tenant
+from llm.resolver import ResolvedLLM, Source, resolved_for
 from tenants.models import Tenant
 from tenants.permissions import acting_in
 from tenants.roles import CREDENTIAL_READERS, CREDENTIAL_WRITERS
@@ -120,11 +119,7 @@ class CredentialTestView(APIView):
     @extend_schema(operation_id="llm_credentials_test", parameters=[_TENANT], request=None, responses={200: CredentialTest})
     def post(self, request: Request) -> Response:
         """Ask the model that the tenant's calls use for one token. Words for the outcome; nothing that the other side said."""
-        tenant = tenant_of(request, self)
-        limits.take("test", f"tenant:{tenant.slug}")
-        resolved = resolve_llm_config(tenant, purpose="llm.test")
-        found = probe(resolved)
-        note_test(tenant, by=request.user.get_username(), host=host_of(resolved.base_url), outcome=found.outcome.value)
+        found = probe_tenant(tenant_of(request, self), by=request.user.get_username())
         return Response({"outcome": found.outcome.value, "detail": found.detail, "model": found.model or None, "latency_ms": found.latency_ms})
 
 

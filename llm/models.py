@@ -57,7 +57,7 @@ class CredentialChange(TenantOwned):
     fields = models.JSONField(default=list)  # names of what changed
     old_host = models.CharField(max_length=260, blank=True)  # with the port, where it is not the scheme's own
     new_host = models.CharField(max_length=260, blank=True)
-    note = models.CharField(max_length=200, blank=True)  # of a test, its outcome
+    note = models.CharField(max_length=200, blank=True)  # of a test, its outcome; or that the key was removed
 
     class Meta(TenantOwned.Meta):
         indexes = (models.Index(fields=["tenant", "-at"]),)

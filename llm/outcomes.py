@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -76,7 +77,17 @@ def forget(now: datetime) -> None:
 
 def health_of(resolved: ResolvedLLM) -> EndpointHealth:
     """How the endpoint answered lately. One query."""
-    row = EndpointOutcome.objects.filter(key=key_of(resolved)).first()
+    return _health(EndpointOutcome.objects.filter(key=key_of(resolved)).first())
+
+
+def healths_of(many: Iterable[ResolvedLLM]) -> dict[str, EndpointHealth]:
+    """The same of many, by key_of(). One query."""
+    keys = {key_of(resolved) for resolved in many}
+    rows = EndpointOutcome.objects.in_bulk(keys)
+    return {key: _health(rows.get(key)) for key in keys}
+
+
+def _health(row: EndpointOutcome | None) -> EndpointHealth:
     if row is None:
         return EndpointHealth(Lately.NEVER_TRIED)
     if row.failing_since is not None:

@@ -6,8 +6,11 @@ from enum import StrEnum
 from time import monotonic
 from typing import Final
 
+from llm import limits
 from llm.client import ChatClient, LLMBadAnswer, LLMBlocked, LLMError, LLMRejected, Message
-from llm.resolver import ResolvedLLM
+from llm.credentials import host_of, note_test
+from llm.resolver import ResolvedLLM, resolve_llm_config
+from tenants.models import Tenant
 
 DEADLINE: Final = 10.0  # seconds
 
@@ -40,6 +43,15 @@ def probe(resolved: ResolvedLLM, *, purpose: str = "llm.test") -> Probe:
         outcome = ProbeOutcome.REJECTED if isinstance(error, LLMRejected | LLMBadAnswer) else ProbeOutcome.UNREACHABLE
         return Probe(outcome, error.reason, resolved.model, _ms(began))
     return Probe(ProbeOutcome.OK, f"{resolved.host} answers.", resolved.model, _ms(began))
+
+
+def probe_tenant(tenant: Tenant, *, by: str) -> Probe:
+    """Try what the tenant's calls use now, as often as llm.limits lets one tenant (raises Throttled), and write down who did and what came of it."""
+    limits.take("test", f"tenant:{tenant.slug}")
+    resolved = resolve_llm_config(tenant, purpose="llm.test")
+    found = probe(resolved)
+    note_test(tenant, by=by, host=host_of(resolved.base_url), outcome=found.outcome.value)
+    return found
 
 
 def _ms(began: float) -> int:

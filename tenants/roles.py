@@ -22,5 +22,6 @@ READERS: Final = DEPLOYMENT_ROLES  # everything of every tenant, never a secret
 WRITERS: Final = frozenset({Role.OPERATOR})
 INTEL_READERS: Final = EVERY_ROLE  # shared threat intel, look-ups, the decision for a URL, what is the own tenant's
 CREDENTIAL_READERS: Final = EVERY_ROLE  # the own tenant's effective configuration is everybody's there; no view holds a key
+CHANGE_READERS: Final = READERS | {Role.TENANT_ADMIN}  # who changed what of a credential
 CREDENTIAL_WRITERS: Final = WRITERS | {Role.TENANT_ADMIN}  # of the own tenant, an operator's of any
 LLM_USERS: Final = WRITERS | TENANT_ROLES  # the capabilities: an auditor reads only

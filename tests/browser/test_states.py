@@ -15,8 +15,11 @@ from playwright.sync_api import Page, expect
 from airgap import attest, contacts
 from airgap.models import ProcessBeat
 from airgap.policy import EgressPolicy
+from llm.credentials import Wanted, save_credential
+from tenants.models import Tenant
 from tests.airgap.fleet import silent as silenced
 from tests.airgap.trail import drained, event
+from tests.console.connections import GATEWAY, KEY, one_of_each, tenant
 from tests.console.intel import HOSTILE, SEEN, address_of, record, stored
 from tests.plugins.model_server import ModelServer
 from threatintel.models import FeedDay, IndicatorSource
@@ -361,6 +364,62 @@ def states(
         monkeypatch.setattr("console.access.acting", gone)
         return visit("/settings/deployment/", expected=True)
 
+    def connections() -> Page:
+        one_of_each()
+        return opened(visit("/settings/tenants/"))
+
+    def connections_of_nobody() -> Page:
+        return visit("/settings/tenants/", role="operator")
+
+    def connection_typed(expected: str, **typed: str) -> Page:
+        tenant(provider="local-litellm", base_url=GATEWAY, model="llama3.1:70b", api_key=KEY)
+        page = visit("/settings/tenants/acme/", role="tenant_admin acme", expected=True)
+        for label, words in {"Base URL": "", "Model": "", "API key": "", **typed}.items():
+            if words:
+                page.get_by_label(label, exact=True).fill(words)
+        if "Provider" in typed:
+            page.get_by_label("Provider").select_option(typed["Provider"])
+        return page if not expected else sent_off(page, expected)
+
+    def sent_off(page: Page, button: str) -> Page:
+        page.get_by_role("button", name=button, exact=True).click()
+        return page
+
+    def connection_refused() -> Page:
+        one_of_each()
+        return opened(visit("/settings/tenants/acme/", role="tenant_admin acme"))
+
+    def connection_failing() -> Page:
+        one_of_each()
+        return visit("/settings/tenants/umbrella/", role="operator")
+
+    def connection_of_an_analyst() -> Page:
+        one_of_each()
+        return visit("/settings/tenants/globex/", role="analyst globex")
+
+    def connection_wrong() -> Page:
+        page = connection_typed("Save", **{"Base URL": "http://169.254.169.254/" + "x" * 200, "API key": "sk-planted-typed-1"})
+        expect(page.get_by_role("alert")).to_contain_text("type it again")
+        return page
+
+    def connection_previewed() -> Page:
+        page = connection_typed("Preview", **{"Base URL": "https://llm.example.com", "API key": "sk-planted-typed-2"})
+        expect(page.get_by_role("heading", name="If it were saved")).to_be_visible()
+        return page
+
+    def connection_changed_meanwhile() -> Page:
+        page = connection_typed("", Model="mine")
+        save_credential(Tenant.objects.get(slug="acme"), Wanted(model="theirs", version=1), by="bob")
+        sent_off(page, "Save")
+        expect(page.get_by_role("alert")).to_contain_text("bob, ")
+        return page
+
+    def connection_tested() -> Page:
+        one_of_each()
+        page = sent_off(visit("/settings/tenants/acme/", role="tenant_admin acme"), "Test")
+        expect(page.get_by_text("Test: blocked. api.openai.com is a public name")).to_be_visible()
+        return page
+
     def tenants(*, chosen: str = "") -> Page:
         page = visit("/settings/indicators/", role="analyst acme, tenant_admin globex", expected=True)
         if chosen:
@@ -416,6 +475,16 @@ def states(
         "one indicator": indicator,
         "many values": many,
         "many values of nothing": many_of_nothing,
+        "connections": connections,
+        "connections of nobody": connections_of_nobody,
+        "connections filtered to nothing": lambda: (one_of_each(), visit("/settings/tenants/?q=nobody"))[1],
+        "a connection REFUSED": connection_refused,
+        "a connection FAILING": connection_failing,
+        "a connection as an analyst sees it": connection_of_an_analyst,
+        "a connection with a problem": connection_wrong,
+        "a connection previewed": connection_previewed,
+        "a connection changed meanwhile": connection_changed_meanwhile,
+        "a connection tested": connection_tested,
         "nothing to explain yet": lambda: visit("/assist/", role="operator"),
         "an alert explained": explained,
         "an alert explained live": explained_live,
@@ -480,6 +549,15 @@ VERDICTS = {
     "feeds UNKNOWN": "UNKNOWN",
     "one feed": "OK",
     "one feed REFUSED": "REFUSED",
+    "connections": "FAILING",
+    "connections of nobody": "OFF",
+    "a connection REFUSED": "REFUSED",
+    "a connection FAILING": "FAILING",
+    "a connection as an analyst sees it": "OK",
+    "a connection with a problem": "UNKNOWN",
+    "a connection previewed": "UNKNOWN",
+    "a connection changed meanwhile": "UNKNOWN",
+    "a connection tested": "REFUSED",
 }
 NAMES = [
     *VERDICTS,
@@ -497,6 +575,7 @@ NAMES = [
     "one indicator",
     "many values",
     "many values of nothing",
+    "connections filtered to nothing",
     "nothing to explain yet",
     "an alert explained",
     "an alert explained live",

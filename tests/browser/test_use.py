@@ -9,6 +9,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from tests.airgap.trail import drained, event
+from tests.console.connections import GATEWAY, KEY, tenant
 from tests.console.test_feed_pages import bundle
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("sealed", "healthy")]
@@ -19,6 +20,7 @@ PAGES = [
     "/settings/egress/",
     "/settings/indicators/",
     "/settings/feeds/kev/",
+    "/settings/tenants/acme/",
     "/assist/",
 ]
 FOCUSABLE = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']"
@@ -26,7 +28,8 @@ FOCUSABLE = "a[href], button, input:not([type=hidden]), select, textarea, summar
 
 @pytest.fixture
 def blocked(transactional_db: None) -> None:
-    """Attempts of two callers, on two pages of events."""
+    """Attempts of two callers, on two pages of events; and a tenant with a connection of its own."""
+    tenant(provider="openai", api_key=KEY)
     minute = timezone.now().replace(second=0, microsecond=0)
     drained(event(minute=minute, purpose="guard", host="b.example"), *(event(minute=minute - timedelta(minutes=2 * n)) for n in range(60)))
 
@@ -131,6 +134,32 @@ def test_without_javascript_blocked_egress_filters_opens_and_pages(visit: Visit,
     page.get_by_role("link", name="Show all").click()
     page.get_by_role("link", name="Open as Markdown").click()
     expect(page.get_by_text("# Blocked egress")).to_be_visible()
+
+
+def test_without_javascript_a_tenant_admin_brings_a_connection_by_keyboard_and_removes_it(visit: Visit) -> None:
+    page = visit("/settings/tenants/", role="tenant_admin acme", java_script_enabled=False)
+    page.get_by_role("link", name="acme", exact=True).click()
+    page.get_by_label("Base URL").fill(GATEWAY)
+    page.get_by_label("Base URL").press("Tab")
+    page.keyboard.type("llama3.1:70b")
+    page.keyboard.press("Tab")
+    page.keyboard.type("sk-planted-typed-3")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="If it were saved")).to_be_visible()
+    expect(page.get_by_label("API key", exact=True)).to_have_value("")
+    expect(page.get_by_label("Model")).to_have_value("llama3.1:70b")
+    page.get_by_label("API key", exact=True).fill("sk-planted-typed-3")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
+    expect(page.get_by_role("region", name="In use now")).to_contain_text("http://litellm.internal:4000/v1")
+    assert "sk-planted-typed-3" not in page.content()
+    page.get_by_text("Remove this connection").click()
+    page.get_by_label("Yes, remove it, key and all").check()
+    page.get_by_role("button", name="Remove", exact=True).click()
+    expect(page.get_by_text("it inherits the operator's now")).to_be_visible()
+    page.get_by_role("link", name="Tenants & keys 0 refused").click()
+    page.get_by_role("link", name="Open as Markdown").click()
+    expect(page.get_by_text("# Tenants & keys")).to_be_visible()
 
 
 def test_an_operator_forgets_a_silent_process_by_keyboard_and_without_javascript(visit: Visit, heard: Callable[..., object]) -> None:

@@ -47,8 +47,8 @@ def test_every_item_is_a_row_with_its_result_and_the_navigation_counts_them(depl
     polled()
     page = auditor.get(URL)
     told = text(page)
-    assert "FAILING 11 of 14 done · 1 failing · 1 asks for attention · 1 waits for you." in told
-    assert "Audit checklist 11 of 14 done" in told
+    assert "FAILING 12 of 15 done · 1 failing · 1 asks for attention · 1 waits for you." in told
+    assert "Audit checklist 12 of 15 done" in told
     assert "to attest" in text(page)
     assert "OPENAI_API_KEY is set for api.openai.com" in row(page, "no_public_llm_keys")
     assert "Unset OPENAI_API_KEY" in row(page, "no_public_llm_keys")
@@ -187,7 +187,7 @@ def test_a_sign_off_keeps_the_whole_snapshot_and_its_digest(deployment: Deployme
     deployment()
     row_ = signed(operator)
     assert (row_.by, row_.verdict, row_.note) == ("operator-1", "ATTENTION", "before the move")
-    assert len(row_.snapshot["items"]) == 14
+    assert len(row_.snapshot["items"]) == 15
     told = text(operator.get(URL))
     assert row_.digest[:12] in told
     assert "Nothing: every verdict, attestation and the policy are as they were signed off." in told

@@ -5,13 +5,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
 from airgap.snapshot import airgap_snapshot
 from llm import outcomes
+from llm.config import Secret
+from llm.credentials import Wanted, save_credential
 from llm.resolver import resolved_for
 from llm.snapshot import llm_snapshot
+from tenants.models import Tenant
 from tests.airgap.trail import drained, event
 
 URL = "/settings/deployment/"
@@ -103,6 +107,29 @@ def test_no_llm_is_off_and_no_reason_for_attention(
 def test_a_missing_key_needs_attention(operator: Client, environment: Put, text: Text) -> None:
     environment(LLM_BASE_URL="https://llm.example.com")
     assert "Explain takes ATTENTION the deterministic fallback" in text(operator.get(URL))
+
+
+@pytest.mark.usefixtures("sealed")
+def test_tenants_are_counted_by_where_their_connection_comes_from(operator: Client, text: Text, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Tenants 0 tenants inherit the operator's connection · none brings its own · Tenants & keys" in text(operator.get(URL))
+    for slug, wanted in {
+        "acme": Wanted(provider="openai", api_key=Secret("sk-planted-5551")),
+        "globex": Wanted(provider="local-vllm", base_url="http://vllm.corp"),
+        "hooli": Wanted(provider="openai", api_key=Secret("sk-planted-5552"), enabled=False),
+        "initech": None,
+    }.items():
+        tenant = Tenant.objects.create(slug=slug, name=slug)
+        if wanted:
+            save_credential(tenant, wanted, by="alice")
+    assert "Tenants 2 tenants inherit the operator's connection · 2 bring their own: 1 allowed, 1 refused" in text(operator.get(URL))
+    assert operator.get(f"{URL}deployment.json").json()["tenants"] == {"inherit": 2, "allowed": 1, "refused": 1}
+    assert "| Tenants | 2 tenants inherit" in operator.get(f"{URL}deployment.md").content.decode()
+
+    def gone(*_args: object) -> None:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr("console.tenant_rows._allowed", gone)
+    assert "Tenants not known: the database is away" in text(operator.get(URL))
 
 
 # ── Facts ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -273,12 +300,17 @@ def test_blank_text_asks_for_a_host(auditor: Client, text: Text) -> None:
 def test_live_means_that_it_worked_lately(operator: Client, environment: Put, text: Text, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outcomes, "_noted", {})
     environment(AISOC_AIRGAPPED="1", LLM_BASE_URL="http://ollama:11434")
-    assert "never tried: nothing was asked of it yet" in text(operator.get(URL))
+    page = text(operator.get(URL))
+    assert "never tried: nothing was asked of it yet" in page
+    assert "Explain takes LIVE, not tried yet the live path Why" in page
     outcomes.note(resolved_for(None), "")
-    assert "Lately answered " in text(operator.get(URL))
+    page = text(operator.get(URL))
+    assert "Lately answered " in page
+    assert "Explain takes LIVE the live path Why" in page
     outcomes.note(resolved_for(None), "ollama did not answer within 20 s.")
     page = text(operator.get(URL))
     assert "The language model is configured and allowed, but its last call failed. ollama did not answer within 20 s." in page
+    assert "Explain takes LIVE, but failing the live path Why" in page
     assert "Lately failing ollama did not answer within 20 s. It began " in page
     lately = operator.get(f"{URL}deployment.json").json()["llm_lately"]
     assert (lately["state"], lately["reason"]) == ("failing", "ollama did not answer within 20 s.")

@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from tests.airgap.trail import drained, event
+from tests.console.connections import one_of_each
 from tests.console.intel import address_of, record, stored
 from threatintel.models import FeedDay
 
@@ -30,6 +31,11 @@ PAGES = [
     "/settings/indicators/?q=nothing.example&type=x",
     "/settings/indicators/many/",
     f"{address_of()}?before=x",
+    "/settings/tenants/",
+    "/settings/tenants/?gate=refused&q=x",
+    "/settings/tenants/acme/?before=x",
+    "/settings/tenants/umbrella/",
+    "/settings/tenants/hooli/",
     "/admin/",
 ]
 REFERENCES = {"src", "href", "action", "formaction", "poster", "srcset", "data", "background", "cite", "ping", "xlink:href", "manifest"}
@@ -64,15 +70,20 @@ def pages(reader: Callable[..., Client], sealed: None, heard: Callable[..., obje
     hostile_url = "https://evil.example/report"
     stored(*(record(external_id=f"indicator--{number}", url=hostile_url, references=(hostile_url,), raw="{}") for number in range(3)))
     FeedDay.objects.create(feed="kev", day=timezone.now().date(), added=3)
+    one_of_each()
     staff = reader("operator", staff=True)
     signed_in = [(path, staff.get(path).content) for path in PAGES]
     many, imported = "/settings/indicators/many/", "/settings/feeds/import/"
     asked = staff.post(many, {"values": "evil.example\nhttps://evil.example/\nno observable"}).content
     wrong = staff.post(imported, {"kind": "x", "sha256": "y"}).content
+    typed = {"provider": "x", "base_url": "ftp://evil.example", "model": "<b>", "api_key": "a b", "version": "1"}
+    tenant, kept = "/settings/tenants/acme/", {"provider": "openai", "model": "<b>", "version": "1"}
+    forms = [staff.post(tenant, sent).content for sent in (typed, {**kept, "do": "preview"}, {**kept, "version": "9"})]
     return [
         *signed_in,
         (f"POST {many}", asked),
         (f"POST {imported}", wrong),
+        *((f"POST {tenant} {number}", body) for number, body in enumerate(forms)),
         ("/login/", Client().get("/login/").content),
         ("/nowhere/", Client().get("/nowhere/").content),
     ]

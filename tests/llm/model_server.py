@@ -16,7 +16,7 @@ PLANTED = "PLANTED-BODY-7f3a"  # in the bodies of answers that fail: no reason m
 class ModelServer:
     """requests: (path, headers, body) as they came. answers: taken from the left, the last one stays."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         self.answers: list[Answer] = [completion("pong")]
         self.stop = threading.Event()
@@ -37,12 +37,12 @@ class ModelServer:
             def log_message(self, *_args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((host, port), Handler)
         self._server.daemon_threads = True
         self._server.block_on_close = False
         self._server.handle_error = lambda *_args: None
         self.port = self._server.server_port
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def close(self) -> None:
@@ -52,8 +52,8 @@ class ModelServer:
 
 
 @contextmanager
-def model_server() -> Iterator[ModelServer]:
-    server = ModelServer()
+def model_server(host: str = "127.0.0.1", port: int = 0) -> Iterator[ModelServer]:
+    server = ModelServer(host, port)
     try:
         yield server
     finally:

@@ -11,7 +11,7 @@ from django.db import DatabaseError, connection, transaction
 from aisoc_admin import env
 from llm import credentials
 from llm.config import Provider, Secret
-from llm.credentials import CredentialError, Wanted, note_test, remove_credential, reseal, save_credential
+from llm.credentials import CredentialError, Wanted, note_test, preview_credential, remove_credential, reseal, save_credential
 from llm.models import CredentialChange, TenantCredential
 from llm.resolver import Source, resolved_for
 from llm.vault import Vault, VaultError
@@ -198,6 +198,36 @@ def test_a_key_does_not_follow_to_another_origin(acme: Tenant, moved: str) -> No
 def test_a_key_does_not_follow_to_another_vendor(acme: Tenant) -> None:
     put(acme, provider="openai", api_key=KEY)
     assert refusal(acme, provider="anthropic", base_url="", version=1).field == "api_key"
+
+
+def test_a_key_can_be_dropped_where_none_is_needed(acme: Tenant) -> None:
+    put(acme, provider="local-litellm", base_url=GATEWAY, api_key=KEY)
+    put(acme, base_url="http://vllm.corp", drop_key=True, version=1)
+    assert ((stored(acme) or {})["sealed_key"], (stored(acme) or {})["key_fingerprint"]) == ("", "")
+    assert (resolved_for(acme).allowed, resolved_for(acme).key_set) == (True, False)
+    assert changes(acme)[1:] == [("saved", ["base_url", "api_key"], "litellm.internal:4000", "vllm.corp")]
+    put(acme, drop_key=True, version=2)
+    assert changes(acme)[2:] == [("saved", [], "vllm.corp", "vllm.corp")]
+
+
+def test_a_key_that_a_hosted_service_needs_is_not_dropped(acme: Tenant) -> None:
+    put(acme, provider="openai", api_key=KEY)
+    assert refusal(acme, drop_key=True, version=1).code == "key_required"
+    assert refusal(acme, drop_key=True, api_key=OTHER, version=1).field == "api_key"
+
+
+def test_a_preview_keeps_every_rule_and_writes_nothing(acme: Tenant) -> None:
+    with pytest.raises(CredentialError) as caught:
+        preview_credential(acme, Wanted(provider="openai"))
+    assert caught.value.code == "key_required"
+    assert preview_credential(acme, Wanted(provider="openai", api_key=Secret(KEY))).key.reveal() == KEY
+    put(acme, provider="local-litellm", base_url=GATEWAY, api_key=KEY)
+    with pytest.raises(CredentialError):
+        preview_credential(acme, Wanted(base_url="http://evil.corp", version=1))
+    assert preview_credential(acme, Wanted(model="n", version=1)).key.reveal() == KEY
+    edit(acme, sealed_key="rubbish")
+    assert preview_credential(acme, Wanted(model="n", version=1)).problem == "The stored key is not sealed, so it is not used."
+    assert ((stored(acme) or {})["model"], len(changes(acme))) == ("", 1)
 
 
 def test_a_new_key_is_a_rotation(acme: Tenant) -> None:

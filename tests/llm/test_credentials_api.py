@@ -11,7 +11,6 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from aisoc_admin import env
-from llm import credentials_api
 from llm.models import CredentialChange
 from llm.probe import Probe, ProbeOutcome
 from llm.resolver import ResolvedLLM
@@ -167,7 +166,7 @@ def test_a_public_host_under_air_gap_is_saved_and_shown_as_refused(admin: Caller
     ],
 )
 def test_who_may_do_what(role: Role, slug: str, query: str, expected: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials_api, "probe", lambda resolved: Probe(ProbeOutcome.OK, "x", "m", 1))
+    monkeypatch.setattr("llm.probe.probe", lambda resolved: Probe(ProbeOutcome.OK, "x", "m", 1))
     for name in ("acme", "globex"):
         Tenant.objects.get_or_create(slug=name, defaults={"name": name})
     caller = Caller(role, slug)
@@ -197,7 +196,7 @@ def test_the_test_says_a_word_writes_it_down_and_is_limited(admin: Caller) -> No
         return Probe(ProbeOutcome.REJECTED, "192.0.2.1 does not accept the key (HTTP 401).", resolved.model, 12)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(credentials_api, "probe", answered)
+        patch.setattr("llm.probe.probe", answered)
         status, body = admin.call("POST", "/test")
         assert (status, list(body)) == (200, ["outcome", "detail", "model", "latency_ms"])
         assert (body["outcome"], body["model"], body["latency_ms"]) == ("rejected", "m", 12)

@@ -54,6 +54,16 @@ def test_each_tenant_url_and_model_has_an_outcome_of_its_own_that_names_nobody()
     assert "gw.corp" not in str(EndpointOutcome.objects.values())
 
 
+def test_many_are_read_in_one_query() -> None:
+    note(endpoint(), "")
+    note(endpoint(model="n"), "It failed.")
+    many = [endpoint(), endpoint(model="n"), endpoint(tenant="globex")]
+    with CaptureQueriesContext(connection) as queries:
+        found = outcomes.healths_of(many)
+    assert len(queries) == 1
+    assert found == {outcomes.key_of(one): health_of(one) for one in many}
+
+
 def test_the_same_outcome_is_written_once_in_a_while() -> None:
     one = endpoint()
     note(one, "")

@@ -115,6 +115,13 @@ ROUTES: dict[str, dict[str, May]] = {
     "settings/channels/channels.json": reads(READERS),
     "settings/channels/channels.md": reads(READERS),
     "settings/channels/<str:name>/test/": {**ELSEWHERE, "POST": May(WRITERS, 404)},
+    "settings/tenants/": reads(EVERY_ROLE),
+    "settings/tenants/tenants.json": reads(EVERY_ROLE),
+    "settings/tenants/tenants.md": reads(EVERY_ROLE),
+    "settings/tenants/<str:name>/": {"GET": May(EVERY_ROLE, 404), "POST": May(CREDENTIAL_WRITERS, 404)},
+    "settings/tenants/<str:name>/test/": {**ELSEWHERE, "POST": May(CREDENTIAL_WRITERS, 404)},
+    "settings/tenants/<str:name>/remove/": {**ELSEWHERE, "POST": May(CREDENTIAL_WRITERS, 404)},
+    "settings/tenants/<str:name>/reseal/": {**ELSEWHERE, "POST": May(WRITERS, 404)},
     "assist/": {"GET": May(EVERY_ROLE), "POST": May(LLM_USERS, 400)},
     "assist/investigate/": {"GET": May(EVERY_ROLE), "POST": May(LLM_USERS, 400)},
 }
