@@ -10,8 +10,8 @@ from django.urls import reverse
 
 from console import errors
 from console.database import DATABASE_AWAY, ask_database
-from tenants.acting import role_of
-from tenants.roles import READERS, WRITERS, Role
+from tenants.acting import Acting, acting, choices
+from tenants.roles import INTEL_READERS, READERS, WRITERS, Role
 
 P = ParamSpec("P")
 SAFE = ("GET", "HEAD")
@@ -20,9 +20,9 @@ Page = Callable[Concatenate["ReaderRequest", P], HttpResponseBase]
 
 
 class ReaderRequest(HttpRequest):
-    """A request whose reader has been let in; `role` is the role to act in."""
+    """A request whose reader has been let in; `acting` is the role and the tenant to act for."""
 
-    role: Role
+    acting: Acting
 
 
 def needs_database(view: View[P]) -> View[P]:
@@ -45,13 +45,13 @@ def for_roles(roles: frozenset[Role]) -> Callable[[Page[P]], View[P]]:
             if not request.user.is_authenticated:
                 ask_database()
                 return redirect_to_login(request.get_full_path() if request.method in SAFE else reverse("console:home"))
-            role = role_of(request.user)
-            if role is None:
-                return errors.no_role(request)
-            if role not in roles:
-                return errors.role_refused(request, role)
+            now = acting(request)
+            if now is None:
+                return errors.choose_tenant(request, held) if (held := choices(request)) else errors.no_role(request)
+            if now.role not in roles:
+                return errors.role_refused(request, now, roles)
             reader = cast(ReaderRequest, request)
-            reader.role = role
+            reader.acting = now
             response = view(reader, *args, **kwargs)
             response.headers.setdefault("Cache-Control", "no-store")
             return response
@@ -63,3 +63,4 @@ def for_roles(roles: frozenset[Role]) -> Callable[[Page[P]], View[P]]:
 
 for_readers = for_roles(READERS)
 for_writers = for_roles(WRITERS)
+for_intel_readers = for_roles(INTEL_READERS)

@@ -1,6 +1,6 @@
 """What every page has around it: navigation, the air-gap state in words, the node and the reader.
 
-Asks no database before access.for_roles has let the reader in; then for one count.
+Asks no database before access.for_roles has let the reader in; then for one count and what the reader may act as.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from airgap.snapshot import airgap_snapshot, guard_snapshot
 from console.guard import guard_note, guard_verdict
 from console.nav import NavLink, links
 from console.process import Witness, witness
-from tenants.roles import Role
+from tenants.acting import Acting, choices
+from tenants.roles import WRITERS
 from threatintel.snapshot import Verdict
 
 
@@ -24,21 +25,22 @@ class Chrome:
     service: str = ""
     witness: Witness | None = None
     user: str = ""
-    role: Role | None = None
+    acting: Acting | None = None
+    choices: tuple[Acting, ...] = ()  # what the reader may act as
     nav: tuple[NavLink, ...] = ()
     guard: str = ""  # what there is to say of the process guard, with its verdict
     guard_verdict: Verdict = Verdict.OFF
 
     @property
     def can_write(self) -> bool:
-        return self.role is Role.OPERATOR
+        return self.acting is not None and self.acting.role in WRITERS
 
 
 def chrome(request: HttpRequest) -> dict[str, Chrome]:
     """The context processor. Only a page that knows its reader names node, user and navigation."""
     airgapped = airgap_snapshot().enabled
-    role = getattr(request, "role", None)
-    if not isinstance(role, Role):
+    acting = getattr(request, "acting", None)
+    if not isinstance(acting, Acting):
         guard = guard_snapshot()
         return {"chrome": Chrome(airgapped, guard=guard_note(airgapped, guard), guard_verdict=guard_verdict(airgapped, guard))}
     staff = bool(getattr(request.user, "is_staff", False))
@@ -49,8 +51,9 @@ def chrome(request: HttpRequest) -> dict[str, Chrome]:
             service=settings.SERVICE,
             witness=seen_by,
             user=request.user.get_username(),
-            role=role,
-            nav=tuple(links(request.path, staff=staff)),
+            acting=acting,
+            choices=choices(request),
+            nav=tuple(links(request.path, acting.role, staff=staff)),
             guard=guard_note(airgapped, seen_by.guard),
             guard_verdict=guard_verdict(airgapped, seen_by.guard),
         )

@@ -1,11 +1,11 @@
 """Answers to what went wrong: a calm page that says what to do, or {"code", "detail"} below /api/. Never a traceback.
 
-No function here but no_role, which knows its user, needs the database, a session or a context processor.
+No function here but no_role and choose_tenant, which know their user, needs the database, a session or a context processor.
 """
 
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -18,11 +18,18 @@ from console.database import DATABASE_AWAY
 from console.deployment import language_model
 from console.guard import guard_note, guard_sentence
 from console.verdict import Banner
-from tenants.roles import WRITERS, Role
+from tenants.acting import Acting
+from tenants.roles import EVERY_ROLE, Role
 from threatintel.snapshot import Verdict
 
 API = "/api/"
 RETRY_SECONDS = 10
+SCOPE: Final[Mapping[Role, str]] = {
+    Role.OPERATOR: "reads and changes everything",
+    Role.AUDITOR: "reads everything and changes nothing",
+    Role.TENANT_ADMIN: "reads shared threat intel and looks after its own tenant",
+    Role.ANALYST: "reads shared threat intel and works for its own tenant",
+}
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -73,15 +80,14 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     )
 
 
-def role_refused(request: HttpRequest, role: Role) -> HttpResponse:
-    """A reader tried to change something."""
-    needed = " or ".join(sorted(role.value for role in WRITERS))
+def role_refused(request: HttpRequest, now: Acting, open_to: frozenset[Role]) -> HttpResponse:
+    """A page, or a change, that is not for the role of this reader."""
     return _answer(
         request,
         403,
         "permission_denied",
         "Your role does not allow this.",
-        (f"Your role is {role.value}, which reads everything and changes nothing.", f"Ask someone with the role {needed} to do it."),
+        (f"Your role is {now.role.label.lower()}, which {SCOPE[now.role]}.", f"Ask someone with the role {_either(open_to)} to do it."),
     )
 
 
@@ -91,9 +97,19 @@ def no_role(request: HttpRequest) -> HttpResponse:
     context = _context(
         403,
         "Your account has no role yet.",
-        (f"You are signed in as {name}.", "Ask an operator to give this account the role operator or auditor."),
+        (f"You are signed in as {name}.", f"Ask an operator to give this account a role: {_either(EVERY_ROLE)}."),
     )
     return render(request, "console/error.html", {**context, "sign_out": True}, status=403)
+
+
+def choose_tenant(request: HttpRequest, held: Sequence[Acting]) -> HttpResponse:
+    """A login of several tenants that has chosen none, or one that it no longer has. Rendered with the request: the page has the choice."""
+    context = _context(403, "Choose the tenant to act for.", ("Your account has a role in more than one. Nothing is shown until you have chosen.",))
+    return render(request, "console/error.html", {**context, "choices": held, "sign_out": True}, status=403)
+
+
+def _either(roles: Iterable[Role]) -> str:
+    return " or ".join(role.label.lower() for role in Role if role in roles)
 
 
 def database_away(request: HttpRequest) -> HttpResponse:

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods, require_safe
 
-from console.access import ReaderRequest, for_readers
+from console.access import ReaderRequest, for_intel_readers
 from console.bulk import MOST_BYTES, MOST_LINES, bulk_csv, bulk_page
 from console.downloads import MARKDOWN, body_size, download
 from console.indicator import IndicatorPage, indicator_page
@@ -17,14 +17,14 @@ from console.indicators import indicators_page
 
 
 @require_safe
-@for_readers
+@for_intel_readers
 def indicators(request: ReaderRequest) -> HttpResponse:
     """Indicators. `?q=` is a value in any form; `?type=`, `?feed=`, `?status=`, `?tlp=` and `?label=` filter."""
     return render(request, "console/indicators.html", {"page": indicators_page(request.GET), "most_lines": MOST_LINES})
 
 
 @require_safe
-@for_readers
+@for_intel_readers
 def indicator(request: ReaderRequest, key: UUID) -> HttpResponse:
     """One indicator. `?page=` of its sources, `?before=` a change, `?raw=` a source whose object is shown."""
     page = _page(request, key)
@@ -33,14 +33,14 @@ def indicator(request: ReaderRequest, key: UUID) -> HttpResponse:
 
 
 @require_safe
-@for_readers
+@for_intel_readers
 def indicator_md(request: ReaderRequest, key: UUID) -> HttpResponse:
     return HttpResponse(_markdown(request, _page(request, key)), content_type=MARKDOWN)
 
 
 @csrf_exempt  # so that nothing reads the body before its size is known; the token is asked for below
 @require_http_methods(["GET", "HEAD", "POST"])
-@for_readers
+@for_intel_readers
 def many(request: ReaderRequest) -> HttpResponseBase:
     """Look up many values. A POST because of its size; it changes nothing."""
     if request.method == "POST" and body_size(request) > MOST_BYTES:

@@ -12,6 +12,7 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("login/", views.Login.as_view(), name="login"),
     path("logout/", views.Logout.as_view(), name="logout"),
+    path("act-for/", views.act_for, name="act_for"),
     path("settings/deployment/", views.deployment, name="deployment"),
     path("settings/deployment/deployment.json", views.deployment_json, name="deployment_json"),
     path("settings/deployment/deployment.md", views.deployment_md, name="deployment_md"),

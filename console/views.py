@@ -11,7 +11,8 @@ from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 
-from console.access import ReaderRequest, for_readers, for_writers, needs_database
+from console import errors
+from console.access import ReaderRequest, for_intel_readers, for_readers, for_writers, needs_database
 from console.database import ask_database
 from console.deployment import DeploymentPage, deployment_page
 from console.downloads import MARKDOWN, download
@@ -21,12 +22,29 @@ from console.feed_import import ImportForm
 from console.feeds import FeedsPage, Filter, feeds_page
 from console.fleet import forget_process
 from console.host_check import LADDER, try_host
+from console.nav import first_page
+from tenants.acting import acting, choices, choose
 from threatintel.snapshot import Verdict
+
+NO_TENANT = "*"  # in the form; no slug reads like this
 
 
 @require_safe
+@needs_database
 def home(request: HttpRequest) -> HttpResponse:
-    return redirect("console:deployment")
+    """The first page that the reader may open."""
+    now = acting(request) if request.user.is_authenticated else None
+    return redirect(first_page(now.role) if now else "console:deployment")
+
+
+@needs_database
+def act_for(request: HttpRequest) -> HttpResponseBase:
+    """Choose the tenant to act for, of those that the reader has a role in; kept in the session. A GET goes to the first page."""
+    if request.method == "POST" and request.user.is_authenticated:
+        slug = request.POST.get("tenant", "")
+        if choose(request, "" if slug == NO_TENANT else slug) is None:
+            return errors.choose_tenant(request, held) if (held := choices(request)) else errors.no_role(request)
+    return redirect("console:home")
 
 
 @require_safe
@@ -94,7 +112,7 @@ def egress_md(request: ReaderRequest) -> HttpResponse:
 
 
 @require_safe
-@for_readers
+@for_intel_readers
 def feeds(request: ReaderRequest) -> HttpResponse:
     """Threat-intel feeds. `?state=` and `?q=` filter; 503 while the database is away."""
     page = feeds_page(Filter.read(request.GET.get("state", ""), request.GET.get("q", "")))
@@ -104,14 +122,14 @@ def feeds(request: ReaderRequest) -> HttpResponse:
 
 
 @require_safe
-@for_readers
+@for_intel_readers
 def feeds_json(request: ReaderRequest) -> HttpResponse:
     page = feeds_page(Filter())
     return download(JsonResponse(page.as_dict(), status=503 if page.database_away else 200), "feeds.json")
 
 
 @require_safe
-@for_readers
+@for_intel_readers
 def feeds_md(request: ReaderRequest) -> HttpResponse:
     page = feeds_page(Filter())
     return HttpResponse(feeds_markdown(request, page), content_type=MARKDOWN, status=503 if page.database_away else 200)

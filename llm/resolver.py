@@ -63,3 +63,10 @@ def _live_reason(config: LLMConfig, policy: EgressPolicy) -> str:
     if config.is_local:
         return "Local LLM in use; air-gap policy is satisfied."
     return f"{config.host} is on the allowlist; air-gap policy is satisfied."
+
+
+def resolve_llm_config(tenant: object) -> ResolvedLLM:
+    """For the runtime."""
+    from llm.snapshot import resolved_environment
+
+    return resolved_environment()

@@ -1,22 +1,90 @@
-"""Which role a request acts in."""
+"""In which role, and for which tenant, a request acts: by its token or its session, never by its body or its query."""
+
+from dataclasses import dataclass
+from typing import Final
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.http import HttpRequest
+from rest_framework.request import Request
 
-from tenants.models import ApiToken, Membership
-from tenants.roles import Role
+from tenants.models import ApiToken, Membership, Tenant
+from tenants.queries import tenant_of_slug
+from tenants.roles import DEPLOYMENT_ROLES, TENANT_ROLES, Role
+
+SESSION_KEY: Final = "acting_for"  # holds a slug; "" for no tenant
 
 
-def role_of(user: AbstractBaseUser | AnonymousUser, token: object = None) -> Role | None:
-    """The role of a request: the token's own, never more than its user still has; else the user's first; None without one.
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """tenant: None for operators and auditors, who act for the whole deployment under the environment's configuration."""
 
-    A superuser is an operator.
+    role: Role
+    tenant: Tenant | None
+
+    @property
+    def slug(self) -> str:
+        """ "" for no tenant."""
+        return self.tenant.slug if self.tenant else ""
+
+
+def acting(request: HttpRequest | Request) -> Acting | None:
+    """None: nobody, no role, or several tenants of which none is chosen (choices() tells these apart).
+
+    A token acts in its own role for its own tenant, never in more than its user still has. A session acts for the tenant that it chose; a
+    choice that is no longer held counts as none, even if one tenant is left: nobody is moved to another tenant without being asked.
     """
+    held = choices(request)
+    session = None if _token(request) else getattr(request, "session", None)
+    chosen = session.get(SESSION_KEY) if session is not None else None
+    if chosen is not None:
+        return next((one for one in held if one.slug == chosen), None)
+    deployment = next((one for one in held if one.tenant is None), None)
+    return deployment or (held[0] if len(held) == 1 else None)
+
+
+def acting_for(request: HttpRequest | Request, slug: str) -> Acting | None:
+    """The role in which this request may act for the tenant that it names (?tenant=SLUG); None is a 404.
+
+    Operators and auditors may name any tenant, the others those that they hold. Raises nothing for text that is no slug.
+    """
+    now = acting(request)
+    if now is not None and now.role in DEPLOYMENT_ROLES:
+        tenant = tenant_of_slug(slug)
+        return Acting(now.role, tenant) if tenant else None
+    return next((one for one in choices(request) if one.tenant is not None and one.slug == slug), None)
+
+
+def choices(request: HttpRequest | Request) -> tuple[Acting, ...]:
+    """What the request may act as, the deployment first, then tenants by slug; the strongest role of each. A token has one choice at most."""
+    return held_by(request.user, _token(request))
+
+
+def choose(request: HttpRequest, slug: str) -> Acting | None:
+    """Keep the choice in the session; None, and nothing kept, for what the user does not hold."""
+    chosen = next((one for one in held_by(request.user) if one.slug == slug), None)
+    if chosen is not None:
+        request.session[SESSION_KEY] = chosen.slug
+    return chosen
+
+
+def held_by(user: AbstractBaseUser | AnonymousUser, token: ApiToken | None = None) -> tuple[Acting, ...]:
+    """One query. A superuser is an operator."""
     if not user.is_authenticated or not user.is_active:
-        return None
-    names = set(Membership.objects.filter(user_id=user.pk).values_list("role", flat=True))
-    held = {role for role in Role if role.value in names}  # a role of another version is no role here
+        return ()
+    known = {role.value: role for role in Role}  # a role of another version is no role here
+    rows = Membership.objects.filter(user_id=user.pk, role__in=known).select_related("tenant")
+    pairs = [Acting(known[row.role], row.tenant) for row in rows]
     if getattr(user, "is_superuser", False):
-        held.add(Role.OPERATOR)
-    if isinstance(token, ApiToken):
-        return next((role for role in held if role.value == token.role), None)
-    return next((role for role in Role if role in held), None)
+        pairs.append(Acting(Role.OPERATOR, None))
+    sound = [one for one in pairs if one.role in (DEPLOYMENT_ROLES if one.tenant is None else TENANT_ROLES)]
+    if token is not None:
+        sound = [one for one in sound if one.role.value == token.role and (one.tenant.pk if one.tenant else None) == token.tenant_id]
+    best: dict[str, Acting] = {}
+    for one in sorted(sound, key=lambda one: (one.slug, list(Role).index(one.role))):
+        best.setdefault(one.slug, one)
+    return tuple(best.values())
+
+
+def _token(request: HttpRequest | Request) -> ApiToken | None:
+    token = getattr(request, "auth", None)
+    return token if isinstance(token, ApiToken) else None

@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.plugins.misp_double",
     "tests.plugins.misp_server",
     "tests.plugins.taxii_server",
+    "tests.plugins.model_server",
     "tests.plugins.warning_lists",
 ]
 

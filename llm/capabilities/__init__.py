@@ -1,1 +1,1 @@
-"""What the language model helps with: one module or package for each, with its prompt, its strict reading of answers and its fallback."""
+"""What the language model is asked for: each capability is a prompt, a strict reading of the answer, and a deterministic fallback."""

@@ -255,7 +255,7 @@ def states(
         return page
 
     def away() -> Page:
-        monkeypatch.setattr("console.access.role_of", gone)
+        monkeypatch.setattr("console.access.acting", gone)
         return visit("/settings/deployment/", expected=True)
 
     return {

@@ -152,7 +152,7 @@ def test_the_header_says_air_gap_node_and_role_in_words(auditor: Client, text: T
     monkeypatch.setattr("console.process.socket.gethostname", lambda: "api-2")
     page = text(auditor.get("/settings/feeds/"))
     assert "Node api-2 Air gap: on" in page
-    assert "auditor-1 auditor" in page
+    assert "auditor-1 Auditor, all tenants" in page
 
 
 def test_the_admin_says_the_state_of_the_air_gap_and_of_a_guard_that_does_not_enforce(

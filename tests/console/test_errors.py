@@ -193,5 +193,5 @@ def test_the_chrome_asks_no_database(rf: RequestFactory) -> None:
 
     with CaptureQueriesContext(connection) as queries:
         around = chrome(rf.get("/anything/"))["chrome"]
-        assert (around.witness, around.user, around.role, around.nav) == (None, "", None, ())
+        assert (around.witness, around.user, around.acting, around.nav) == (None, "", None, ())
     assert len(queries) == 0

@@ -1,0 +1,180 @@
+"""Live or fallback: the one place that asks a model, bounds what it may take, and degrades with the reason.
+
+A capability hands over two functions: one that asks, one that answers without a model. `ask` gets a Model, which is bound to the tenant's
+connection, hides what must not leave, and fences what strangers wrote; there is no other way to a model for it. It reads the answer
+strictly and raises LLMBadAnswer (or ValueError) for what is none. Whatever goes wrong with the model ends in the fallback, never in an error.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+import jsonschema
+import structlog
+
+from airgap.transport import AirgapBlocked
+from llm import uses
+from llm.client import ChatClient, LLMBadAnswer, LLMBlocked, LLMError, LLMRejected, LLMUnreachable, Message
+from llm.privacy import Hidden, fenced
+from llm.resolver import Path, ResolvedLLM, resolve_llm_config
+
+
+class Tenant(Protocol):
+    slug: str
+
+
+LLM_FALLBACK = "llm.fallback"
+MAX_CALLS: Final = 4  # model calls at once in this process: half of the web's threads stay free for everything else
+BUDGET: Final = 20.0  # seconds that one answer may spend on the model, all its calls together
+INVALID: Final = "The model's answer is invalid: it does not have the form that was asked for."
+MAX_PROMPT: Final = 24_000  # characters of evidence that go to a model
+
+T = TypeVar("T")
+log = structlog.stdlib.get_logger("llm")
+
+
+class Cause(StrEnum):
+    """Why an answer was made without the model."""
+
+    NOT_CONFIGURED = "not_configured"
+    REFUSED = "refused"  # by the policy, the tenant's rule, or for want of a key
+    BUSY = "busy"
+    UNREACHABLE = "unreachable"  # or too slow, or broken off
+    REJECTED = "rejected"  # by the model's server
+    INVALID = "invalid"  # the answer cannot be used
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """An answer and how it was made. reason: a sentence for people, shown as it is; `busy` alone is a word."""
+
+    value: T
+    path: Path
+    reason: str
+
+
+class Model:
+    """A tenant's model for one answer. What it is given leaves without names, addresses and secrets; what it says comes back with them."""
+
+    def __init__(self, resolved: ResolvedLLM, *, capability: str, budget: float = BUDGET) -> None:
+        self._resolved = resolved
+        self._purpose = f"llm.{capability}"
+        self._until = time.monotonic() + budget
+
+    def text(self, instructions: str, data: Any, *, max_tokens: int) -> str:
+        """The model's text on `data`. instructions: ours, a constant; data: any JSON value, never trusted."""
+        hidden, messages = _prompt(instructions, data)
+        return hidden.restore(self._client().complete(messages, max_tokens=max_tokens).text)
+
+    def json(self, instructions: str, data: Any, schema: dict[str, Any], *, max_tokens: int) -> Any:
+        """The model's JSON on `data`. The server is asked to keep to `schema`; whether it did is checked here. Raises LLMBadAnswer."""
+        hidden, messages = _prompt(instructions, data)
+        text = self._client().complete(messages, max_tokens=max_tokens, json_schema=schema).text
+        try:
+            value = json.loads(text)
+            jsonschema.validate(value, schema)
+        except (ValueError, RecursionError, jsonschema.ValidationError):
+            raise LLMBadAnswer(INVALID) from None
+        return hidden.restore_json(value)
+
+    def stream(self, instructions: str, data: Any, *, max_tokens: int) -> Iterator[str]:
+        """As `text`, while it comes."""
+        hidden, messages = _prompt(instructions, data)
+        deltas = self._client().stream(messages, max_tokens=max_tokens)
+        yield from hidden.restore_stream(deltas)
+
+    def _client(self) -> ChatClient:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise LLMUnreachable("The model took longer than an answer may take.")
+        return ChatClient(self._resolved, purpose=self._purpose, deadline=left)
+
+
+def live_or_fallback(
+    capability: str, ask: Callable[[Model], T], fallback: Callable[[], T], *, tenant: Tenant | None, budget: float = BUDGET
+) -> Outcome[T]:
+    """The answer of `ask` where the tenant's model gives a usable one in time, else that of `fallback`. Never an error of the model's."""
+    chance = Chance(capability, tenant, budget=budget)
+    with chance:
+        if chance.model is not None:
+            try:
+                value = ask(chance.model)
+            except MODEL_FAULTS as error:
+                chance.fail(error)
+            else:
+                return Outcome(value, Path.LIVE, chance.told())
+    return Outcome(fallback(), Path.FALLBACK, chance.told())
+
+
+class Chance:
+    """One answer's chance of a model: decided at once, held until it is closed. `model` is None when there is none.
+
+    For answers that are told while they are made; live_or_fallback is for the others. `told` says, once, how the answer was made.
+    """
+
+    def __init__(self, capability: str, tenant: Tenant | None, *, budget: float = BUDGET) -> None:
+        self.capability = capability
+        self.path = Path.FALLBACK
+        self.model: Model | None = None
+        self._tenant = tenant.slug if tenant is not None else ""
+        self._slot = False
+        resolved = resolve_llm_config(tenant)
+        self.reason = resolved.reason
+        self._cause = Cause.REFUSED if resolved.config.base_url else Cause.NOT_CONFIGURED
+        if not resolved.allowed:
+            return
+        self._slot = _slots.acquire(blocking=False)
+        if not self._slot:
+            self.reason, self._cause = Cause.BUSY.value, Cause.BUSY
+            return
+        self.path = Path.LIVE
+        self.model = Model(resolved, capability=capability, budget=budget)
+
+    def fail(self, error: Exception) -> None:
+        """The model did not do. Its slot is free at once; the answer goes on without it."""
+        self.path, self.model = Path.FALLBACK, None
+        self._cause = next((cause for kind, cause in _CAUSES if isinstance(error, kind)), Cause.INVALID)
+        self.reason = str(error) if not isinstance(error, ValueError) else INVALID  # the text of another library's error may quote what was sent
+        self.close()
+
+    def told(self) -> str:
+        """The reason, logged and counted."""
+        if self.path is Path.FALLBACK:
+            say = log.info if self._cause is Cause.NOT_CONFIGURED else log.warning
+            say(LLM_FALLBACK, capability=self.capability, cause=self._cause.value, reason=self.reason, tenant=self._tenant)
+        uses.count(self.capability, self.path, "" if self.path is Path.LIVE else self._cause.value)
+        return self.reason
+
+    def close(self) -> None:
+        """Give the slot back. Again and again, if need be: a response may be dropped before its first byte was asked for."""
+        if self._slot:
+            self._slot = False
+            _slots.release()
+
+    def __enter__(self) -> "Chance":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+
+MODEL_FAULTS: Final = (LLMError, AirgapBlocked, ValueError)  # what a model, its server, the gate or the check of an answer raises
+_CAUSES: Final[tuple[tuple[type[Exception], Cause], ...]] = (
+    (LLMBlocked, Cause.REFUSED),
+    (AirgapBlocked, Cause.REFUSED),
+    (LLMUnreachable, Cause.UNREACHABLE),
+    (LLMRejected, Cause.REJECTED),
+    (LLMBadAnswer, Cause.INVALID),
+)
+_slots = threading.BoundedSemaphore(MAX_CALLS)
+
+
+def _prompt(instructions: str, data: Any) -> tuple[Hidden, list[Message]]:
+    hidden = Hidden(data)
+    shown = hidden.hide(data) if isinstance(data, str) else json.dumps(hidden.hide_json(data), ensure_ascii=False, indent=1)
+    evidence, rule = fenced(shown if len(shown) <= MAX_PROMPT else f"{shown[:MAX_PROMPT]}\n(cut off here)")
+    return hidden, [Message("system", f"{instructions}\n{rule}"), Message("user", evidence)]
