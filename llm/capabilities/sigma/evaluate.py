@@ -66,9 +66,9 @@ def _holds(node: Any, event: Event) -> bool:
 
     match node:
         case ConditionAND():
-            return all([_holds(child, event) for child in node.args])
+            return all(_holds(child, event) for child in node.args)
         case ConditionOR():
-            return any([_holds(child, event) for child in node.args])
+            return any(_holds(child, event) for child in node.args)
         case ConditionNOT():
             return not _holds(node.args[0], event)
         case ConditionFieldEqualsValueExpression():
@@ -83,13 +83,13 @@ def _equal(wanted: Any, actual: Any, present: bool, event: Event) -> bool:
     from sigma.types import SigmaExists, SigmaExpansion, SigmaNull
 
     if isinstance(wanted, SigmaExpansion):
-        return any([_equal(one, actual, present, event) for one in wanted.values])
+        return any(_equal(one, actual, present, event) for one in wanted.values)
     if isinstance(wanted, SigmaExists):
         return wanted.exists == present
     if isinstance(wanted, SigmaNull):
         return actual is None
     values = actual if isinstance(actual, list) else [actual]
-    return any([_is(wanted, value, event) for value in values if value is not None])
+    return any(_is(wanted, value, event) for value in values if value is not None)
 
 
 def _is(wanted: Any, value: Any, event: Event) -> bool:
@@ -131,9 +131,9 @@ def _keyword(wanted: Any, value: Any) -> bool:
 
     texts = [_text(one) for one in (value if isinstance(value, list) else [value]) if one is not None]
     if isinstance(wanted, SigmaRegularExpression):
-        return any([_found(wanted, text) for text in texts])
+        return any(_found(wanted, text) for text in texts)
     keyword = wanted if isinstance(wanted, SigmaString) else SigmaString(str(wanted))
-    return any([_like(keyword, text, anywhere=True) for text in texts])
+    return any(_like(keyword, text, anywhere=True) for text in texts)
 
 
 def _like(wanted: "SigmaString", text: str, anywhere: bool = False) -> bool:

@@ -51,7 +51,7 @@ def read_yaml(text: str) -> dict[str, Any]:
     if len(text) > MAX_RULE:
         raise BadRule(f"The rule is longer than {MAX_RULE:,} characters.")
     try:
-        documents = [one for one in yaml.load_all(text, Loader=_PlainLoader) if one is not None]  # noqa: S506 - a SafeLoader
+        documents = [one for one in yaml.load_all(text, Loader=_PlainLoader) if one is not None]
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # a date like 2024-99-99 is a ValueError of its own
         raise error if isinstance(error, BadRule) else BadRule(f"The rule is not valid YAML: {_line(error)}") from None
     if len(documents) != 1 or not isinstance(documents[0], dict):
