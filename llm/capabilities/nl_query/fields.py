@@ -221,7 +221,7 @@ _KQL_ANY: Final = {
     (_F.OUTCOME, "success"): "Success",
 }
 KQL_WORDS: Final[Mapping[Category, Spoken]] = {
-    **{category: _KQL_ANY for category in Category},
+    **dict.fromkeys(Category, _KQL_ANY),
     _C.AUTHENTICATION: _KQL_ANY | {(_F.OUTCOME, "failure"): "LogonFailed", (_F.OUTCOME, "success"): "LogonSuccess"},
     _C.NETWORK: _KQL_ANY
     | {

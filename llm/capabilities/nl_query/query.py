@@ -178,7 +178,7 @@ class Query:
 
     category: Category = Category.ANY
     where: Node | None = None
-    window: Window = Last()  # noqa: RUF009 - immutable
+    window: Window = Last()
     count: bool = False
     by: tuple[Field, ...] = ()
     every: Unit | None = None  # counts over time

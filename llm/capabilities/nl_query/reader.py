@@ -42,7 +42,7 @@ _TOKEN: Final = re.compile(r"\"[^\"]*\"|'[^']*'|“[^”]*”|>=|<=|==|!=|[<>=()
 _PRIVATE: Final = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 _LONGEST: Final = 5  # words of a phrase
 _PREPOSITIONS: Final = frozenset(
-    "from to on at by as for in under using running executing via over involving against into inside within through named called".split()
+    words.split("from to on at by as for in under using running executing via over involving against into inside within through named called")
 )
 _PARENT_WORDS: Final = ("spawned by", "launched by", "started by", "child of", "children of", "whose parent is", "with parent")
 _NEGATIONS: Final = frozenset({"not", "excluding", "except", "without", "exclude", "ignoring", "!=", "isn't", "aren't", "doesn't", "don't"})
@@ -64,10 +64,10 @@ _VERBS: Final[Mapping[str, tuple[Category, tuple[Node, ...]]]] = {
     "visited": (Category.WEB, ()),
 }
 _COUNTRIES: Final = frozenset(
-    """afghanistan argentina australia austria belarus belgium brazil bulgaria canada chile china colombia croatia cuba cyprus denmark egypt
+    words.split("""afghanistan argentina australia austria belarus belgium brazil bulgaria canada chile china colombia croatia cuba cyprus denmark egypt
     estonia finland france germany greece hungary iceland india indonesia iran iraq ireland israel italy japan kazakhstan kenya latvia lithuania
     luxembourg malaysia mexico moldova morocco netherlands nigeria norway pakistan peru philippines poland portugal romania russia serbia
-    singapore slovakia slovenia spain sweden switzerland syria taiwan thailand turkey ukraine venezuela vietnam""".split()
+    singapore slovakia slovenia spain sweden switzerland syria taiwan thailand turkey ukraine venezuela vietnam""")
 )
 T = TypeVar("T")
 
@@ -152,6 +152,8 @@ class _Reader:
     def _finished(self) -> Reading:
         while len(self.groups) > 1:
             self._close()
+        if self.negated:
+            self.unread.append("not")
         where = self.groups[0].node()
         base = [node for node in self.base if node not in self._listed(where)]
         parts = [*base, *(where.parts if isinstance(where, All) else [where] if where else [])]
@@ -620,7 +622,7 @@ class _Reader:
         word = self._now(ahead)
         if not word.text:
             return False
-        if word.quoted or self._longest(words.OPERATORS, ahead) is not None and word.low not in ("in", "over", "under"):
+        if word.quoted or (self._longest(words.OPERATORS, ahead) is not None and word.low not in ("in", "over", "under")):
             return True
         return word.low not in _NEGATIONS and self._plain_value(ahead)
 
@@ -635,7 +637,9 @@ class _Reader:
 _PARENT_PHRASES: Final = dict.fromkeys(_PARENT_WORDS, True)
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9]{2}:[0-9]{2}(?::[0-9]{2})?Z?)?")
 _STOPS: Final = frozenset(
-    "and or but today yesterday per grouped group top sorted order since between before after last past previous each over time times more at".split()
+    words.split(
+        "and or but today yesterday per grouped group top sorted order since between before after last past previous each over time times more at"
+    )
 )
 _DOMAINS: Final = frozenset({Category.DNS, Category.NETWORK, Category.WEB, Category.EMAIL})
 _TOOLS: Final[Mapping[str, str]] = {

@@ -1,11 +1,13 @@
 """What questions call the events and fields. Tables, no code; words are lower case, phrases longest first where they are read."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
 from llm.capabilities.nl_query.query import Category, Field, Node, Op, Test, Unit
 
 _C, _F = Category, Field
+split: Final = re.compile(r"\S+").findall
 
 
 def _is(field: Field, *values: str) -> Test:
@@ -228,6 +230,9 @@ NUMBERS: Final[Mapping[str, int]] = {
 
 # Words that change nothing.
 FILLER: Final = frozenset(
-    "a an the all any me us please show list find get give display return search for fetch see us which what that who there were was are is have has had "
-    "made make did do does been we our i want to need can you of with where whose and , happened occurred seen recorded occurring happening ever run".split()
+    split(
+        """a an the all any me us please show list find get give display return search for fetch see us which what that who there were was are is have
+        has had made make did do does been we our i want to need can you of with where whose and , happened occurred seen recorded occurring
+        happening ever run"""
+    )
 )

@@ -100,7 +100,7 @@ def _kql(rule: "SigmaRule") -> Conversion:
     if table.pipeline is Pipeline.XDR:
         return _converted(Target.KQL, KustoBackend(microsoft_xdr_pipeline()), rule, notes + _unslashed(rule))
     if table.pipeline is Pipeline.MONITOR:
-        return _converted(Target.KQL, KustoBackend(azure_monitor_pipeline()), rule, notes)
+        return _converted(Target.KQL, KustoBackend(azure_monitor_pipeline(query_table=table.name)), rule, notes)
     if "message" in table.columns:
         notes += _worded(rule)
     elif _keywords(rule):
