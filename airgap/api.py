@@ -38,6 +38,8 @@ class AirgapStatusView(APIView):
 
 
 class AirgapCheckView(APIView):
+    tenants_may_read = True
+
     @extend_schema(operation_id="airgap_check", responses=UrlDecisionSchema, parameters=[OpenApiParameter("url", str, required=True)])
     def get(self, request: Request) -> Response:
         """The decision for a URL. Nothing is sent, resolved or recorded."""

@@ -13,8 +13,7 @@ from typing import Any
 
 import httpcore
 
-from airgap.lookup import Refuse, judged_addresses
-from airgap.policy import EgressPolicy
+from airgap.lookup import Judge, Refuse, judged_addresses
 
 _SLICE = 16 * 1024  # bytes
 
@@ -38,7 +37,7 @@ def within(until: float, timeout: float | None) -> float | None:
 class JudgingBackend(httpcore.NetworkBackend):
     """Network backend of a connection pool: TCP to judged addresses only."""
 
-    def __init__(self, policy: EgressPolicy, deadline: Deadline, refuse: Refuse) -> None:
+    def __init__(self, policy: Judge, deadline: Deadline, refuse: Refuse) -> None:
         self._policy = policy
         self._deadline = deadline
         self._refuse = refuse

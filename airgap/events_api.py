@@ -20,6 +20,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from airgap.queries import EventFilter, Position, events
+from airgap.readership import confined_to
 
 PAGE = 50
 MAX_PAGE = 500
@@ -58,6 +59,8 @@ class EventPageSchema(serializers.Serializer[object]):
 
 
 class EventsView(APIView):
+    tenants_may_read = True  # their own: see _filter
+
     @extend_schema(
         operation_id="airgap_events",
         responses=EventPageSchema,
@@ -75,6 +78,8 @@ class EventsView(APIView):
 
 
 class EventsCsvView(APIView):
+    tenants_may_read = True  # their own: see _filter
+
     @extend_schema(operation_id="airgap_events_csv", responses={(200, "text/csv"): OpenApiTypes.STR}, parameters=PARAMETERS)
     def get(self, request: Request) -> StreamingHttpResponse:
         """The same as CSV (RFC 4180), streamed."""
@@ -82,6 +87,8 @@ class EventsCsvView(APIView):
 
 
 class EventsJsonlView(APIView):
+    tenants_may_read = True  # their own: see _filter
+
     @extend_schema(
         operation_id="airgap_events_jsonl", responses={200: OpenApiResponse(OpenApiTypes.STR, "One JSON object a line.")}, parameters=PARAMETERS
     )
@@ -122,11 +129,14 @@ def _download(lines: Iterator[Any], content_type: str, name: str) -> StreamingHt
 
 
 def _filter(request: Request) -> EventFilter:
+    """What is asked for, and of it what the reader may see. Raises ValidationError; NotFound for another tenant's."""
     given = request.query_params
     words = {name: given[name] for name in WORDS if name in given}
     for name, text in words.items():
         if not text or "\0" in text:
             raise ValidationError({name: f"?{name}= is empty or holds a NUL character; leave it out, or give text."}, code="invalid")
+    if (own := confined_to(request)) and words.setdefault("tenant", own) != own:
+        raise NotFound("There is no such tenant here.")
     return EventFilter(since=_time(request, "since"), until=_time(request, "until"), **words)
 
 

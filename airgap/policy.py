@@ -61,6 +61,13 @@ class Rule(StrEnum):
     PUBLIC = "public"
     PRIVATE_NAME_PUBLIC_ANSWER = "private_name_public_answer"
     OWN_RESOLVER = "own_resolver"
+    # Of tenants' URLs (airgap/tenant_rule.py)
+    TENANT_LOOPBACK = "tenant_loopback"
+    TENANT_LINK_LOCAL = "tenant_link_local"
+    TENANT_METADATA = "tenant_metadata"
+    TENANT_UNSPECIFIED = "tenant_unspecified"
+    TENANT_INFRASTRUCTURE = "tenant_infrastructure"
+    TENANT_DENIED = "tenant_denied"
 
 
 @dataclass(frozen=True, slots=True)

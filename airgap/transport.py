@@ -23,7 +23,9 @@ from airgap.blocked import AirgapBlocked as AirgapBlocked
 from airgap.dialer import Deadline, JudgingBackend
 from airgap.events import Layer
 from airgap.hosts import DEFAULT_PORTS, Malformed, Url
+from airgap.lookup import Judge, own_addresses
 from airgap.policy import Decision, EgressPolicy, Rule
+from airgap.tenant_rule import TenantPolicy, TenantRule
 
 TIMEOUT: Final = 10.0  # seconds to connect, and for each wait for bytes
 DEADLINE: Final = 60.0  # seconds for a whole request, body included
@@ -56,17 +58,27 @@ def gated_client(
     max_bytes: int = MAX_BYTES,
     headers: dict[str, str] | None = None,
     auth: tuple[str, str] | None = None,
+    tenant_rule: TenantRule | None = None,
     inner: httpx.BaseTransport | None = None,
 ) -> httpx.Client:
     """An httpx client that goes nowhere but where the policy allows.
 
     purpose: who asks, for the trail ("feed.kev"). timeout and deadline in seconds; max_bytes of an answer after decompression.
+    tenant_rule, for URLs that a tenant wrote: judged by it first, in both modes, each answer of the look-up too; and no proxy is used,
+    which would look the name up again where nobody judges.
     inner replaces the network behind the gate (httpx.MockTransport in tests); the policy still judges.
     Redirects are off; a call that asks for them (`follow_redirects=True`) has each hop judged, at most five, none from https to http.
     There is no way to pass a proxy, a mount or a Unix socket: each would go round the gate.
     """
     transport = GatedTransport(
-        active_policy(), purpose=purpose, tenant=tenant, deadline=deadline, max_bytes=max_bytes, own_headers=tuple(headers or ()), inner=inner
+        _judge_of(active_policy(), tenant_rule),
+        purpose=purpose,
+        tenant=tenant,
+        deadline=deadline,
+        max_bytes=max_bytes,
+        own_headers=tuple(headers or ()),
+        proxied=tenant_rule is None,
+        inner=inner,
     )
     return httpx.Client(
         transport=transport,
@@ -79,18 +91,25 @@ def gated_client(
     )
 
 
+def _judge_of(policy: EgressPolicy, rule: TenantRule | None) -> Judge:
+    if rule is None:
+        return policy
+    return TenantPolicy(rule, policy, own_addresses(tuple(rule.names().items()), policy).surroundings)
+
+
 class GatedTransport(httpx.BaseTransport):
     """Judges each request's host and port as httpx parsed them, then the addresses they resolve to."""
 
     def __init__(
         self,
-        policy: EgressPolicy,
+        policy: Judge,
         *,
         purpose: str,
         tenant: str = "",
         deadline: float = DEADLINE,
         max_bytes: int = MAX_BYTES,
         own_headers: tuple[str, ...] = (),
+        proxied: bool = True,
         inner: httpx.BaseTransport | None = None,
     ) -> None:
         self._own_headers = own_headers
@@ -100,6 +119,7 @@ class GatedTransport(httpx.BaseTransport):
         self._tenant = tenant
         self._seconds = deadline
         self._max_bytes = max_bytes
+        self._proxied = proxied
         self._deadline = Deadline()
         self._only = inner  # the one pool, once it is known not to depend on the URL
         self._pools: dict[str, httpx.BaseTransport] = {}  # by proxy URL; "" is the direct one
@@ -189,6 +209,8 @@ class GatedTransport(httpx.BaseTransport):
 
     def _proxy_for(self, url: httpx.URL) -> str:
         """The proxy to use, or "". Under air gap only AISOC_EGRESS_PROXY, which must pass too: it is where the packets go."""
+        if not self._proxied:
+            return ""
         if not self._policy.enabled:
             return _environment_proxy(url)
         configured: str = settings.AIRGAP_EGRESS_PROXY

@@ -7,3 +7,6 @@ class AisocAdminConfig(AppConfig):
 
     def ready(self) -> None:
         from aisoc_admin import startup_checks  # noqa: F401 - registers itself
+        from aisoc_admin.tools import provide_tools
+
+        provide_tools()

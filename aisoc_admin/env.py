@@ -25,6 +25,7 @@ from airgap.ed25519 import read_key
 from airgap.hosts import Host, Malformed, Url
 from airgap.policy import AllowEntry, EgressPolicy, parse_allowlist, strict_bool
 from airgap.relay import MailRelay
+from airgap.tenant_rule import Own, TenantRule
 
 T = TypeVar("T")
 
@@ -181,6 +182,11 @@ def _database_host(url: str) -> Host | None:
     if isinstance(host, Malformed):
         raise ValueError(f"One host is needed: {host.reason}")
     return host
+
+
+def _canonical(host: str) -> str:
+    parsed = Host.parse(host)
+    return host if isinstance(parsed, Malformed) else parsed.text
 
 
 _BROKER = re.compile(
@@ -341,6 +347,9 @@ class Environment:
     misp_url: str = variable("MISP_URL", http_url, "", example="https://misp.intel.corp", help="MISP server, for pull and push.")
     misp_api_key: str = variable("MISP_API_KEY", text, "", example="a key", help="Its key.", secret=True)
     misp_push_auto: bool = variable("MISP_PUSH_AUTO", strict_bool, False, example="0", help="Push every posted indicator, not only on request.")
+    misp_push_analysts: bool = variable(
+        "MISP_PUSH_ANALYSTS", strict_bool, False, example="0", help="Analysts of tenants may post STIX objects and push them too."
+    )
     misp_poll_interval: int = variable("MISP_POLL_INTERVAL", _INTERVAL, 1800, example="1800", help="Seconds between polls.")
     otx_api_key: str = variable("OTX_API_KEY", text, "", example="a key", help="AlienVault OTX; unset: the feed is off.", secret=True)
     otx_base_url: str = variable("OTX_BASE_URL", http_url, "https://otx.alienvault.com", example="https://otx-mirror.corp", help="OTX server.")
@@ -367,6 +376,18 @@ class Environment:
     @property
     def policy(self) -> EgressPolicy:
         return EgressPolicy(self.airgapped, self.allowlist)
+
+    @property
+    def tenant_rule(self) -> TenantRule:
+        """What no tenant's URL may reach: the hosts of this deployment's own parts, as far as they have one, and the operator's list."""
+        own: list[Own] = []
+        if self.database_url and (host := _database_host(self.database_url)) is not None:
+            own.append(Own("database", str(host), int(database_config(self.database_url).get("PORT") or 5432)))
+        if (match := _BROKER.fullmatch(self.broker_url)) is not None:
+            own.append(Own("broker and cache", _canonical(match["host"].strip("[]")), int(match["port"] or 6379)))
+        if self.email is not None:
+            own.append(Own("mail relay", self.email.host, self.email.port))
+        return TenantRule(tuple(own), self.byok_denied_hosts)
 
     @property
     def email(self) -> MailRelay | None:

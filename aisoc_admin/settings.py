@@ -42,6 +42,7 @@ BIND = ENV.bind
 
 # ── Air gap ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 AIRGAP_POLICY = ENV.policy
+AIRGAP_TENANT_RULE = ENV.tenant_rule
 AIRGAP_GUARD = ENV.guard
 AIRGAP_SERVICE = SERVICE
 AIRGAP_SPOOL_DIR = DATA_DIR / "spool"
@@ -186,7 +187,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",  # the default loads from a public CDN
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SERVE_PERMISSIONS": ["tenants.permissions.HasRole"],
+    "SERVE_PERMISSIONS": ["tenants.permissions.HasAnyRole"],
     "ENUM_NAME_OVERRIDES": {"IndicatorStatus": "threatintel.api.STATUS_CHOICES"},
 }
 

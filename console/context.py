@@ -13,7 +13,7 @@ from console.guard import guard_note, guard_verdict
 from console.nav import NavLink, links
 from console.process import Witness, witness
 from tenants.acting import Acting, choices
-from tenants.roles import WRITERS
+from tenants.roles import READERS, WRITERS
 from threatintel.snapshot import Verdict
 
 
@@ -30,6 +30,10 @@ class Chrome:
     nav: tuple[NavLink, ...] = ()
     guard: str = ""  # what there is to say of the process guard, with its verdict
     guard_verdict: Verdict = Verdict.OFF
+
+    @property
+    def reads_deployment(self) -> bool:
+        return self.acting is not None and self.acting.role in READERS
 
     @property
     def can_write(self) -> bool:

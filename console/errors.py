@@ -104,7 +104,11 @@ def no_role(request: HttpRequest) -> HttpResponse:
 
 def choose_tenant(request: HttpRequest, held: Sequence[Acting]) -> HttpResponse:
     """A login of several tenants that has chosen none, or one that it no longer has. Rendered with the request: the page has the choice."""
-    context = _context(403, "Choose the tenant to act for.", ("Your account has a role in more than one. Nothing is shown until you have chosen.",))
+    context = _context(
+        403,
+        "Choose the tenant to act for.",
+        ("Your account has a role in several places, or no longer the one that was chosen.", "Nothing is shown until you have chosen."),
+    )
     return render(request, "console/error.html", {**context, "choices": held, "sign_out": True}, status=403)
 
 

@@ -9,7 +9,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods, require_safe
 from rest_framework.exceptions import APIException
 
-from console.access import ReaderRequest, for_intel_readers, for_writers
+from console.access import ReaderRequest, for_readers, for_writers
 from console.downloads import body_size
 from console.feed_import import MOST_BYTES, ImportForm, handle_form
 from console.feeds import feed_page
@@ -19,7 +19,7 @@ from threatintel.registry import feed_named
 
 
 @require_safe
-@for_intel_readers
+@for_readers
 def feed(request: ReaderRequest, name: str) -> HttpResponse:
     """One feed with its counts by day and its runs. `?before=` is a run."""
     page = feed_page(name, request.GET.get("before", ""))

@@ -42,9 +42,10 @@ def blocked_attempts() -> str:
 
 NAVIGATION: tuple[NavEntry, ...] = (
     NavEntry("Deployment & AI", "console:deployment"),
-    NavEntry("Threat-intel feeds", "console:feeds", note=refused_feeds, roles=INTEL_READERS),
+    NavEntry("Threat-intel feeds", "console:feeds", note=refused_feeds),
     NavEntry("Indicators", "console:indicators", roles=INTEL_READERS),
     NavEntry("Blocked egress", "console:egress", note=blocked_attempts),
+    NavEntry("Assist", "console:assist", roles=EVERY_ROLE),
     NavEntry("Admin", "admin:index", roles=EVERY_ROLE, staff=True),
 )
 

@@ -5,7 +5,7 @@ from django.urls import path
 from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
-from console import feed_views, indicator_views, views
+from console import assist_views, feed_views, indicator_views, views
 
 app_name = "console"
 urlpatterns = [
@@ -30,5 +30,7 @@ urlpatterns = [
     path("settings/egress/", views.egress, name="egress"),
     path("settings/egress/egress.json", views.egress_json, name="egress_json"),
     path("settings/egress/egress.md", views.egress_md, name="egress_md"),
+    path("assist/", assist_views.explain, name="assist"),
+    path("assist/investigate/", assist_views.investigate, name="investigate"),
     path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("console/favicon.svg"))),
 ]

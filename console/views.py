@@ -9,10 +9,10 @@ from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.decorators import method_decorator
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from console import errors
-from console.access import ReaderRequest, for_intel_readers, for_readers, for_writers, needs_database
+from console.access import ReaderRequest, for_readers, for_writers, needs_database
 from console.database import ask_database
 from console.deployment import DeploymentPage, deployment_page
 from console.downloads import MARKDOWN, download
@@ -37,6 +37,7 @@ def home(request: HttpRequest) -> HttpResponse:
     return redirect(first_page(now.role) if now else "console:deployment")
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
 @needs_database
 def act_for(request: HttpRequest) -> HttpResponseBase:
     """Choose the tenant to act for, of those that the reader has a role in; kept in the session. A GET goes to the first page."""
@@ -112,7 +113,7 @@ def egress_md(request: ReaderRequest) -> HttpResponse:
 
 
 @require_safe
-@for_intel_readers
+@for_readers
 def feeds(request: ReaderRequest) -> HttpResponse:
     """Threat-intel feeds. `?state=` and `?q=` filter; 503 while the database is away."""
     page = feeds_page(Filter.read(request.GET.get("state", ""), request.GET.get("q", "")))
@@ -122,14 +123,14 @@ def feeds(request: ReaderRequest) -> HttpResponse:
 
 
 @require_safe
-@for_intel_readers
+@for_readers
 def feeds_json(request: ReaderRequest) -> HttpResponse:
     page = feeds_page(Filter())
     return download(JsonResponse(page.as_dict(), status=503 if page.database_away else 200), "feeds.json")
 
 
 @require_safe
-@for_intel_readers
+@for_readers
 def feeds_md(request: ReaderRequest) -> HttpResponse:
     page = feeds_page(Filter())
     return HttpResponse(feeds_markdown(request, page), content_type=MARKDOWN, status=503 if page.database_away else 200)

@@ -1,6 +1,7 @@
-"""An LLM connection as a value: a whole family of variables, never mixed. Pure.
+"""An LLM connection as a value: a whole family of variables or a tenant's whole row, never mixed. Pure.
 
-The provider follows from where the URL points, so that what is shown cannot differ from what is called.
+The provider follows from where the URL points, so that what is shown cannot differ from what is called; a tenant says
+besides which dialect a host of its own speaks.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from airgap.hosts import Host, Malformed, Url
 from airgap.policy import Rule, classify
 
 OPENAI_URL: Final = "https://api.openai.com/v1"
+ANTHROPIC_URL: Final = "https://api.anthropic.com/v1"
 DEFAULT_OPENAI_MODEL: Final = "gpt-4o-mini"
 AZURE_SUFFIXES: Final = (".openai.azure.com", ".openai.azure.us", ".openai.azure.cn")
 LOCAL_SERVERS: Final = ("ollama", "vllm", "litellm")
@@ -29,6 +31,11 @@ class Provider(StrEnum):
     LOCAL = "local"
     CUSTOM = "custom"
     NONE = "none"
+
+
+VENDORS: Final = frozenset({Provider.OPENAI, Provider.ANTHROPIC, Provider.AZURE_OPENAI})
+KEYLESS: Final = frozenset({Provider.LOCAL, Provider.LOCAL_OLLAMA, Provider.LOCAL_VLLM, Provider.LOCAL_LITELLM})
+DEFAULT_URLS: Final = {Provider.OPENAI: OPENAI_URL, Provider.ANTHROPIC: ANTHROPIC_URL}
 
 
 class Secret:
@@ -69,16 +76,43 @@ class LLMConfig:
     key: Secret = Secret()  # noqa: RUF009 - immutable
     is_local: bool = False
 
+    @property
+    def needs_key(self) -> bool:
+        """A hosted service is not asked without a key; a local server may have none."""
+        return not (self.is_local and self.provider not in VENDORS) and self.provider not in KEYLESS
+
     @classmethod
-    def of(cls, base_url: str, key: Secret, model: str) -> "LLMConfig":
-        """The connection to `base_url`. Raises ValueError for a URL that cannot be read."""
+    def of(cls, base_url: str, key: Secret, model: str, said: Provider | None = None) -> "LLMConfig":
+        """The connection to `base_url`. `said`: the provider that its owner named. Raises ValueError for a URL that cannot be read."""
         url = Url.parse(base_url)
         if isinstance(url, Malformed):
             raise ValueError(url.reason)
         provider = provider_of(url)
+        if said is not None and (said is Provider.AZURE_OPENAI or provider not in VENDORS):
+            provider = said  # a vendor's own host speaks the vendor's dialect, whatever its owner says; Azure runs under any domain
         if not model and provider is Provider.OPENAI:
             model = DEFAULT_OPENAI_MODEL
         return cls(provider, joined_base(url, provider), str(url.host), model, key, _is_local(url.host))
+
+
+@dataclass(frozen=True, slots=True)
+class TenantOverride:
+    """A tenant's own connection with its key opened, or why it cannot be used (`problem`, a sentence; never a byte of the key).
+
+    base_url "" means the provider's own address, where it has one.
+    """
+
+    tenant: str
+    provider: Provider = Provider.CUSTOM
+    base_url: str = ""
+    key: Secret = Secret()  # noqa: RUF009 - immutable
+    model: str = ""
+    enabled: bool = True
+    problem: str = ""
+
+    @property
+    def url(self) -> str:
+        return self.base_url or DEFAULT_URLS.get(self.provider, "")
 
 
 def from_environment(families: Mapping[str, tuple[str, str, str]]) -> LLMConfig:

@@ -2,31 +2,39 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import Final
 
 from django.db import transaction
 from rest_framework.exceptions import Throttled
 
 from llm.models import AskedLately
+from tenants.acting import Acting
 
 BURST: Final = 20  # answers of one capability
 WINDOW: Final = 60.0  # seconds, any
 
 
+def asker(acting: Acting, user_id: object) -> str:
+    """Who shares a limit: everybody of a tenant; without a tenant each user for themselves."""
+    return f"tenant:{acting.slug}" if acting.tenant is not None else f"user:{user_id}"
+
+
 def take(what: str, who: str) -> None:
-    """Count one answer of the capability `what` for `who`. Raises Throttled (429, with Retry-After) when the window is full."""
-    wait = _wait(what, who, time.time())
+    """Count one answer of the capability `what` for `who`, as asker() names them. Raises Throttled (429, with Retry-After) when the window is full."""
+    wait = _wait(what, who)
     if wait > 0:
         raise Throttled(wait=math.ceil(wait), detail=f"At most {BURST} answers of {what} in {WINDOW:.0f} seconds.")
 
 
-def _wait(what: str, who: str, now: float) -> float:
+def _wait(what: str, who: str, clock: Callable[[], float] = time.time) -> float:
     """Seconds until there is room; 0 when there was, which is taken. The row's lock puts those who ask at once in a line."""
     AskedLately.objects.get_or_create(who=who, what=what)
     with transaction.atomic():
         row = AskedLately.objects.select_for_update().get(who=who, what=what)
-        lately = [then for then in row.times if now - WINDOW < then <= now]  # a clock that was set back forgives
+        now = clock()  # under the lock, so that times only grow
+        lately: list[float] = sorted(then for then in row.times if abs(now - then) < WINDOW)  # a clock that was set back for long forgives
         if len(lately) >= BURST:
-            return max(lately[0] + WINDOW - now, 1.0)
+            return min(max(lately[0] + WINDOW - now, 1.0), WINDOW)
         AskedLately.objects.filter(pk=row.pk).update(times=[*lately, now])
     return 0.0

@@ -8,10 +8,10 @@ strictly and raises LLMBadAnswer (or ValueError) for what is none. Whatever goes
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import jsonschema
 import structlog
@@ -20,12 +20,8 @@ from airgap.transport import AirgapBlocked
 from llm import uses
 from llm.client import ChatClient, LLMBadAnswer, LLMBlocked, LLMError, LLMRejected, LLMUnreachable, Message
 from llm.privacy import Hidden, fenced
-from llm.resolver import Path, ResolvedLLM, resolve_llm_config
-
-
-class Tenant(Protocol):
-    slug: str
-
+from llm.resolver import Path, ResolvedLLM, Source, resolve_llm_config
+from tenants.models import Tenant
 
 LLM_FALLBACK = "llm.fallback"
 MAX_CALLS: Final = 4  # model calls at once in this process: half of the web's threads stay free for everything else
@@ -81,7 +77,7 @@ class Model:
             raise LLMBadAnswer(INVALID) from None
         return hidden.restore_json(value)
 
-    def stream(self, instructions: str, data: Any, *, max_tokens: int) -> Iterator[str]:
+    def stream(self, instructions: str, data: Any, *, max_tokens: int) -> Generator[str]:
         """As `text`, while it comes."""
         hidden, messages = _prompt(instructions, data)
         deltas = self._client().stream(messages, max_tokens=max_tokens)
@@ -122,9 +118,9 @@ class Chance:
         self.model: Model | None = None
         self._tenant = tenant.slug if tenant is not None else ""
         self._slot = False
-        resolved = resolve_llm_config(tenant)
+        resolved = resolve_llm_config(tenant, purpose=f"llm.{capability}")
         self.reason = resolved.reason
-        self._cause = Cause.REFUSED if resolved.config.base_url else Cause.NOT_CONFIGURED
+        self._cause = Cause.NOT_CONFIGURED if resolved.source is Source.NONE else Cause.REFUSED
         if not resolved.allowed:
             return
         self._slot = _slots.acquire(blocking=False)

@@ -191,10 +191,7 @@ class Hidden:
         return token
 
     def _spans(self, text: str) -> Iterator[tuple[int, int, Kind]]:
-        for kind, shape in _SHAPES:
-            for match in shape.finditer(text):
-                if kind is not Kind.EMAIL or not _IN_USER_INFO.search(text, max(0, match.start() - 200), match.start()):
-                    yield *match.span("it" if "it" in shape.groupindex else 0), kind
+        yield from _shaped(text)
         for match in _IPV4.finditer(text):
             if _is_internal(_fanged(match[0])):
                 yield match.start(), match.end(), Kind.IP
@@ -249,6 +246,16 @@ class Hidden:
             self._names.setdefault(name, kind)
 
 
+def without_secrets(text: str) -> str:
+    """The text with passwords, keys and tokens masked for good: for what is shown of an alert, where nobody needs them."""
+    parts: list[str] = []
+    at = 0
+    for start, end, _kind in _joined(span for span in _shaped(text) if span[2] is Kind.SECRET):
+        parts += (text[at:start], "[secret]")
+        at = end
+    return "".join(parts) + text[at:]
+
+
 def fenced(data: Any) -> tuple[str, str]:
     """The data as text between two lines with a mark that its author cannot know, and the sentence that tells the model what it is."""
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, indent=1)
@@ -259,6 +266,14 @@ def fenced(data: Any) -> tuple[str, str]:
         f" Words like IP_1, USER_2 or PATH_3 stand for values that are kept back: copy them exactly as they are where you need them."
     )
     return f"{mark}\n{text}\n{mark}", rule
+
+
+def _shaped(text: str) -> Iterator[tuple[int, int, Kind]]:
+    """What is known by its shape alone."""
+    for kind, shape in _SHAPES:
+        for match in shape.finditer(text):
+            if kind is not Kind.EMAIL or not _IN_USER_INFO.search(text, max(0, match.start() - 200), match.start()):
+                yield *match.span("it" if "it" in shape.groupindex else 0), kind
 
 
 def _names_in(text: str) -> Iterator[tuple[str, Kind]]:

@@ -1,10 +1,25 @@
-"""Resolves which LLM answers: the environment's connection, then the operator's policy, last. Records nothing."""
+"""Resolves which LLM answers: the environment's connection, a tenant's own over it, the tenant rule, and the operator's policy, last.
 
-from dataclasses import dataclass
+resolve() is pure and records nothing. resolved_for() asks it for a tenant or none, for status, pages and probes;
+resolve_llm_config() is the same for the runtime and records what the policy refuses.
+"""
+
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING, Final
 
-from airgap.policy import EgressPolicy, Rule
-from llm.config import LLMConfig
+from django.conf import settings
+
+from airgap import events
+from airgap.active import active_policy, active_tenant_rule
+from airgap.events import Layer
+from airgap.hosts import Malformed, Url
+from airgap.policy import Decision, EgressPolicy, Rule
+from airgap.tenant_rule import TenantPolicy, TenantRule
+from llm.config import LLMConfig, Secret, TenantOverride, from_environment
+
+if TYPE_CHECKING:
+    from tenants.models import Tenant  # type: ignore[attr-defined]
 
 
 class Path(StrEnum):
@@ -18,12 +33,16 @@ class Source(StrEnum):
     """Where a connection comes from."""
 
     ENVIRONMENT = "environment"
+    TENANT = "tenant"
     NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedLLM:
-    """The connection with its verdict. `compliant` is the policy's decision alone; `path` says whether a call would be tried."""
+    """The connection with its verdict. `compliant` is the policy's decision alone; `path` says whether a call would be tried.
+
+    config holds the key only when a call is allowed; key_set says whether there is one. tenant: whose URL it is, "" for the operator's.
+    """
 
     config: LLMConfig
     source: Source
@@ -31,30 +50,74 @@ class ResolvedLLM:
     rule: Rule | None
     path: Path
     reason: str
+    tenant: str = ""
+    key_set: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key_set", bool(self.config.key) or self.key_set)
+        if self.path is not Path.LIVE:
+            object.__setattr__(self, "config", replace(self.config, key=Secret()))
 
     @property
     def allowed(self) -> bool:
         return self.path is Path.LIVE
 
+    @property
+    def base_url(self) -> str:
+        return self.config.base_url
 
-def resolve(environment: LLMConfig, policy: EgressPolicy) -> ResolvedLLM:
-    """Judge the environment's connection. A hosted server needs a key; a local one does not."""
-    if not environment.base_url:
-        return ResolvedLLM(
-            environment,
-            Source.NONE,
-            compliant=True,
-            rule=None,
-            path=Path.FALLBACK,
-            reason="No LLM is configured; answers are deterministic. Set LLM_BASE_URL, for example to a local server, and restart.",
-        )
-    decision = policy.decide_url(environment.base_url)
-    if not decision.allowed:
-        return ResolvedLLM(environment, Source.ENVIRONMENT, compliant=False, rule=decision.rule, path=Path.FALLBACK, reason=decision.reason)
-    if not environment.key and not environment.is_local:
-        reason = f"The API key is missing: {environment.host} is a hosted service and needs one."
-        return ResolvedLLM(environment, Source.ENVIRONMENT, compliant=True, rule=decision.rule, path=Path.FALLBACK, reason=reason)
-    return ResolvedLLM(environment, Source.ENVIRONMENT, compliant=True, rule=decision.rule, path=Path.LIVE, reason=_live_reason(environment, policy))
+    @property
+    def host(self) -> str:
+        return self.config.host
+
+    @property
+    def model(self) -> str:
+        return self.config.model
+
+    @property
+    def key(self) -> Secret:
+        return self.config.key
+
+
+_RULE: Final = TenantRule()
+
+
+def resolve(environment: LLMConfig, override: TenantOverride | None, policy: EgressPolicy, rule: TenantRule = _RULE) -> ResolvedLLM:
+    """Which connection is used, and whether it may be. A tenant's enabled row replaces the environment's connection as a whole.
+
+    The operator's key never goes to a tenant's URL: the two are never mixed. A row that cannot be used is an error, not "no row":
+    the environment does not step in for it.
+    """
+    if override is not None and override.enabled:
+        return _of_tenant(override, TenantPolicy(rule, policy))
+    if environment.base_url:
+        return _judged(environment, Source.ENVIRONMENT, policy.decide_url(environment.base_url), policy)
+    reason = "No LLM is configured; answers are deterministic. Set LLM_BASE_URL, for example to a local server, and restart."
+    return ResolvedLLM(environment, Source.NONE, compliant=True, rule=None, path=Path.FALLBACK, reason=reason)
+
+
+def _of_tenant(override: TenantOverride, policy: TenantPolicy) -> ResolvedLLM:
+    if not override.url:
+        reason = override.problem or f"The connection of {override.tenant} has no base URL."
+        config = LLMConfig(provider=override.provider, model=override.model)
+        return ResolvedLLM(config, Source.TENANT, compliant=True, rule=None, path=Path.FALLBACK, reason=reason, tenant=override.tenant)
+    decision = policy.decide_url(override.url)
+    try:
+        config = LLMConfig.of(override.url, override.key, override.model, override.provider)
+    except ValueError:  # what decide_url refuses as malformed
+        config = LLMConfig(provider=override.provider, model=override.model)
+    return _judged(config, Source.TENANT, decision, policy.policy, override.tenant, override.problem)
+
+
+def _judged(config: LLMConfig, source: Source, decision: Decision, policy: EgressPolicy, tenant: str = "", problem: str = "") -> ResolvedLLM:
+    """The policy's refusal first, then what is wrong with the connection itself."""
+    if decision.allowed and not problem and not config.key and config.needs_key:
+        problem = f"The API key is missing: {config.host} is a hosted service and needs one."
+        if tenant:
+            problem = f"{problem} The operator's key is not used for a tenant's URL."
+    reason = problem or _live_reason(config, policy) if decision.allowed else decision.reason
+    path = Path.FALLBACK if problem or not decision.allowed else Path.LIVE
+    return ResolvedLLM(config, source, compliant=decision.allowed, rule=decision.rule, path=path, reason=reason, tenant=tenant)
 
 
 def _live_reason(config: LLMConfig, policy: EgressPolicy) -> str:
@@ -65,8 +128,37 @@ def _live_reason(config: LLMConfig, policy: EgressPolicy) -> str:
     return f"{config.host} is on the allowlist; air-gap policy is satisfied."
 
 
-def resolve_llm_config(tenant: object) -> ResolvedLLM:
-    """For the runtime."""
-    from llm.snapshot import resolved_environment
+# ── The running deployment ───────────────────────────────────────────────────────────────────────────────────────────
+def environment_llm() -> LLMConfig:
+    """The operator's connection, from settings."""
+    return from_environment(settings.ENV.llm_families)
 
-    return resolved_environment()
+
+def resolve_llm_config(tenant: "str | Tenant | None" = None, *, purpose: str = "llm") -> ResolvedLLM:
+    """The LLM to use now for a tenant (or its slug), or for none; a refusal by the policy or the tenant rule is recorded."""
+    resolved = resolved_for(tenant)
+    if not resolved.compliant and resolved.rule is not None:
+        _record(resolved, resolved.rule, purpose, _slug(tenant))
+    return resolved
+
+
+def resolved_for(tenant: "str | Tenant | None") -> ResolvedLLM:
+    """The same, and nothing is recorded: for status, pages, previews and probes."""
+    return resolve(environment_llm(), None, active_policy(), active_tenant_rule())
+
+
+def _slug(tenant: "str | Tenant | None") -> str:
+    return tenant if isinstance(tenant, str) else "" if tenant is None else tenant.slug
+
+
+def _record(resolved: ResolvedLLM, rule: Rule, purpose: str, tenant: str) -> None:
+    url = Url.parse(resolved.base_url) if resolved.base_url else Malformed("")
+    decision = Decision(False, rule, resolved.reason)
+    if isinstance(url, Malformed):
+        events.record(events.refusal_of(decision, host="(malformed)", port=None, layer=Layer.LLM, purpose=purpose, tenant=tenant))
+    else:
+        events.record(
+            events.refusal_of(
+                decision, host=str(url.host), port=url.port, layer=Layer.LLM, scheme=url.scheme, path=url.path, purpose=purpose, tenant=tenant
+            )
+        )

@@ -3,12 +3,10 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from django.conf import settings
-
 from airgap.active import active_policy
 from airgap.policy import EgressPolicy
-from llm.config import LLMConfig, from_environment
-from llm.resolver import ResolvedLLM, resolve
+from llm.config import LLMConfig
+from llm.resolver import ResolvedLLM, environment_llm, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +28,21 @@ class LLMSnapshot:
         return asdict(self)
 
 
-def environment_llm() -> LLMConfig:
-    """The operator's connection, from settings."""
-    return from_environment(settings.ENV.llm_families)
-
-
-def resolved_environment() -> ResolvedLLM:
-    return resolve(environment_llm(), active_policy())
-
-
 def llm_snapshot(environment: LLMConfig | None = None, policy: EgressPolicy | None = None) -> LLMSnapshot:
     """The operator's LLM as the runtime would use it now."""
     policy = policy or active_policy()
-    resolved = resolve(environment or environment_llm(), policy)
+    return snapshot_of(resolve(environment or environment_llm(), None, policy), policy)
+
+
+def snapshot_of(resolved: ResolvedLLM, policy: EgressPolicy) -> LLMSnapshot:
+    """What was resolved, as it is shown."""
     config = resolved.config
     return LLMSnapshot(
         provider=config.provider.value,
         model=config.model or None,
         base_url=config.base_url or None,
         host=config.host or None,
-        key_set=bool(config.key),
+        key_set=resolved.key_set,
         airgap_enabled=policy.enabled,
         airgap_compliant=resolved.compliant,
         is_local=config.is_local,

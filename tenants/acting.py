@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from rest_framework.request import Request
 
@@ -52,6 +53,14 @@ def acting_for(request: HttpRequest | Request, slug: str) -> Acting | None:
         tenant = tenant_of_slug(slug)
         return Acting(now.role, tenant) if tenant else None
     return next((one for one in choices(request) if one.tenant is not None and one.slug == slug), None)
+
+
+def tenant_of_reader(request: HttpRequest | Request) -> str:
+    """The slug of the one tenant to which this reader is confined; "" for a reader of all. Raises PermissionDenied for no reader."""
+    now = acting(request)
+    if now is None:
+        raise PermissionDenied
+    return now.slug
 
 
 def choices(request: HttpRequest | Request) -> tuple[Acting, ...]:

@@ -1,6 +1,7 @@
 """Tenants, memberships (user, role, tenant), API tokens bound to a role and a tenant, and what every row of a tenant has in common."""
 
-from typing import Any, ClassVar
+from collections.abc import Collection
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.core.validators import RegexValidator
@@ -9,7 +10,7 @@ from django.db.models import Q
 from knox.models import AbstractAuthToken
 
 from tenants import slugs
-from tenants.owned import TenantManager
+from tenants.owned import TenantForgotten, TenantManager
 from tenants.roles import DEPLOYMENT_ROLES, TENANT_ROLES, Role
 
 # Operators and auditors have no tenant, the others exactly one. A role of another version is no role here.
@@ -83,7 +84,25 @@ class TenantOwned(models.Model):
 
     objects: ClassVar[TenantManager[Any]] = TenantManager()
     across_tenants: ClassVar[models.Manager[Any]] = models.Manager()
+    _stored_for: int | None = None  # the tenant that the row was read with
 
     class Meta:
         abstract = True
         default_manager_name = "across_tenants"
+
+    def save(self, *args: Any, **options: Any) -> None:
+        """A new row is inserted, never written over one that has its key. Raises TenantForgotten for a stored row with another tenant in it."""
+        if self._state.adding:
+            if options.get("force_update") or options.get("update_fields"):
+                raise TenantForgotten(f"A {type(self).__name__} that was not read from the database was about to be written over another row.")
+            options["force_insert"] = True
+        elif self.__dict__.get("tenant_id", self._stored_for) != self._stored_for:
+            raise TenantForgotten(f"A stored {type(self).__name__} was about to be given to another tenant, or was read without its tenant.")
+        super().save(*args, **options)
+        self._stored_for = self.__dict__.get("tenant_id", self._stored_for)
+
+    @classmethod
+    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any], **options: Any) -> Self:
+        row = super().from_db(db, field_names, values, **options)
+        row._stored_for = row.__dict__.get("tenant_id")  # not there when the field was deferred
+        return row

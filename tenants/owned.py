@@ -1,7 +1,7 @@
 """Querysets that cannot forget the tenant: a tenant-owned model is asked for one tenant's rows, or refuses."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from django.db import models
 
@@ -31,11 +31,22 @@ class TenantQuerySet(models.QuerySet[M]):
     def update(self, **values: Any) -> int:
         return super().update(**(self._owned(values) if {"tenant", "tenant_id"} & values.keys() else values))
 
-    def bulk_create(self, objs: Iterable[M], *args: Any, **options: Any) -> list[M]:
+    def bulk_create(self, objs: Iterable[M], batch_size: int | None = None, **options: Any) -> list[M]:  # type: ignore[override]  # words for options
         rows = list(objs)
         for row in rows:
             self._owned({"tenant_id": row.tenant_id})  # type: ignore[attr-defined]
-        return super().bulk_create(rows, *args, **options)
+        if options.get("update_conflicts") and not {"tenant", "tenant_id"} & set(options.get("unique_fields") or ()):
+            raise TenantForgotten("Rows that are written over have the tenant among their unique_fields.")
+        made = super().bulk_create(rows, batch_size, **options)
+        for row in made:
+            row._stored_for = self._owner  # type: ignore[attr-defined]
+        return made
+
+    def raw(self, *args: Any, **options: Any) -> NoReturn:
+        raise TenantForgotten("SQL by hand does not know the tenant of these rows: ask across_tenants.")
+
+    def extra(self, *args: Any, **options: Any) -> NoReturn:
+        raise TenantForgotten("SQL by hand can widen the rows of a tenant: use expressions.")
 
     def _owned(self, values: dict[str, Any]) -> dict[str, Any]:
         """The values with the owner in them. Raises TenantForgotten when they name another."""

@@ -4,14 +4,16 @@ Without a scope PostgreSQL shows no tenant-owned row and takes none. SQLite has 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
 from django.db import connection, transaction
 
+from tenants.acting import Acting
 from tenants.models import Tenant
+from tenants.roles import DEPLOYMENT_ROLES
 
 TENANT_SETTING: Final = "aisoc.tenant"
 ALL_SETTING: Final = "aisoc.all_tenants"
@@ -49,6 +51,15 @@ def all_tenants() -> Iterator[None]:
     """A transaction that sees every tenant's rows: for operators, auditors and jobs. Raises ScopeError inside one tenant's scope."""
     with _scope(_Scope(None)):
         yield
+
+
+def acting_scope(now: Acting) -> AbstractContextManager[None]:
+    """What a request may touch: its tenant's rows, or for an operator or auditor who acts for none every tenant's."""
+    if now.tenant is not None:
+        return tenant_scope(now.tenant)
+    if now.role not in DEPLOYMENT_ROLES:
+        raise ScopeError(f"The role {now.role.value} acts for one tenant, and none was given.")
+    return all_tenants()
 
 
 @contextmanager

@@ -75,6 +75,7 @@ def environment(settings: object) -> Callable[..., env.Environment]:
     def put(**variables: str) -> env.Environment:
         settings.ENV = env.read(variables)
         settings.AIRGAP_POLICY = settings.ENV.policy
+        settings.AIRGAP_TENANT_RULE = settings.ENV.tenant_rule
         first.airgap_status.cache_clear()
         first.llm_status.cache_clear()
         return settings.ENV

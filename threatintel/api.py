@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from airgap.active import active_policy
+from tenants.roles import INTEL_READERS
 from threatintel import runs
 from threatintel.lookup import exactly
 from threatintel.models import FeedRun, Indicator
@@ -91,6 +92,8 @@ class CannotPoll(APIException):
 
 
 class FeedsView(APIView):
+    read_roles = INTEL_READERS
+
     @extend_schema(operation_id="feeds", responses=FeedListSchema)
     def get(self, request: Request) -> Response:
         """Every feed with its state and reason, refused and unconfigured ones too."""
@@ -135,6 +138,7 @@ def request_poll(name: str) -> AskedPoll:
 
 class IndicatorSearchView(ListAPIView[Indicator]):
     serializer_class = IndicatorSchema
+    read_roles = INTEL_READERS
 
     @extend_schema(
         operation_id="iocs_search",

@@ -9,9 +9,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from tenants.roles import READERS
+from airgap.bodies import bounded_json
+from tenants.roles import INTEL_READERS
 from threatintel.api import IndicatorSchema
-from threatintel.bodies import bounded_json
 from threatintel.bulk import look_up
 from threatintel.enrich import enrich
 from threatintel.extract import observables_of
@@ -92,7 +92,7 @@ class LookupSchema(serializers.Serializer[object]):
 
 class EnrichView(APIView):
     parser_classes = (bounded_json(ENRICH_BYTES),)
-    write_roles = READERS
+    write_roles = INTEL_READERS
 
     @extend_schema(operation_id="enrich", request=EnrichRequestSchema, responses=EnrichmentSchema)
     def post(self, request: Request) -> Response:
@@ -111,7 +111,7 @@ class EnrichView(APIView):
 
 class LookupView(APIView):
     parser_classes = (bounded_json(LOOKUP_BYTES),)
-    write_roles = READERS
+    write_roles = INTEL_READERS
 
     @extend_schema(operation_id="iocs_lookup", request=LookupRequestSchema, responses=LookupSchema)
     def post(self, request: Request) -> Response:

@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 from airgap import clock
 from airgap.active import active_policy
 from airgap.policy import strict_bool
-from tenants.roles import READERS
+from tenants.roles import READERS, WRITERS, Role
 from threatintel import push
 from threatintel.ingest import store
 from threatintel.posted import MAX_BYTES, NotAccepted, check_bundle, check_indicator, read_body
@@ -123,18 +123,24 @@ _POST = {
 }
 
 
-class PostIndicatorView(APIView):
+class PushView(APIView):
+    """Open to whoever may post: operators, and analysts where the operator allows it."""
+
     parser_classes = (StixParser, StixMediaParser)
 
+    @property
+    def write_roles(self) -> frozenset[Role]:
+        return WRITERS | {Role.ANALYST} if settings.ENV.misp_push_analysts else WRITERS
+
+
+class PostIndicatorView(PushView):
     @extend_schema(operation_id="stix_indicator_post", **_POST)  # type: ignore[arg-type]
     def post(self, request: Request) -> Response:
         """Store a STIX indicator and, when asked, push it to MISP. A push that fails is tried again and never undoes what is stored."""
         return Response(post_stix(_checked(check_indicator, request.data), _push_asked(request)), status=201)
 
 
-class PostBundleView(APIView):
-    parser_classes = (StixParser, StixMediaParser)
-
+class PostBundleView(PushView):
     @extend_schema(operation_id="stix_bundle_post", **_POST)  # type: ignore[arg-type]
     def post(self, request: Request) -> Response:
         """Store a STIX bundle of at most 1,000 objects and, when asked, push its indicators to MISP as one event."""
@@ -148,9 +154,10 @@ class MispHealthView(APIView):
         return Response(push.health().as_dict())
 
 
-class MispDryRunView(APIView):
-    parser_classes = (StixParser, StixMediaParser)
-    write_roles = READERS  # it changes nothing, here or there
+class MispDryRunView(PushView):
+    @property
+    def write_roles(self) -> frozenset[Role]:
+        return super().write_roles | READERS  # it changes nothing, here or there
 
     @extend_schema(operation_id="misp_dry_run", request=OpenApiTypes.OBJECT, responses=DryRunSchema)
     def post(self, request: Request) -> Response:

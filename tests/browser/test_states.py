@@ -258,6 +258,14 @@ def states(
         monkeypatch.setattr("console.access.acting", gone)
         return visit("/settings/deployment/", expected=True)
 
+    def tenants(*, chosen: str = "") -> Page:
+        page = visit("/settings/indicators/", role="analyst acme, tenant_admin globex", expected=True)
+        if chosen:
+            page.get_by_label("Act for").select_option(chosen)
+            page.get_by_role("button", name="Switch").click()
+            expect(page.get_by_role("heading", name="Indicators", exact=True)).to_be_visible()
+        return page
+
     return {
         "deployment OK": ok,
         "deployment ATTENTION": attention,
@@ -302,6 +310,9 @@ def states(
         "login": lambda: visit("/login/", role="anonymous"),
         "login with a wrong password": wrong_password,
         "no role": lambda: visit("/settings/deployment/", role="nobody", expected=True),
+        "tenants to choose from": tenants,
+        "a tenant chosen": lambda: tenants(chosen="globex"),
+        "a page not for this role": lambda: visit("/settings/egress/", role="analyst acme", expected=True),
         "no such page": lambda: visit("/nowhere/", role="anonymous", expected=True),
     }
 
@@ -368,6 +379,9 @@ NAMES = [
     "login",
     "login with a wrong password",
     "no role",
+    "tenants to choose from",
+    "a tenant chosen",
+    "a page not for this role",
     "no such page",
 ]
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 from airgap.models import ProcessBeat
 from airgap.snapshot import GuardSnapshot, airgap_snapshot, policy_digest
 from console.process import process_name
-from tenants.models import Membership
+from tenants.models import Membership, Tenant
 from tenants.roles import Role
 from threatintel import ingest
 from threatintel.models import FeedCursor, FeedRun
@@ -89,12 +89,14 @@ def agreeing(sealed: None, heard: Callable[..., ProcessBeat]) -> None:
 
 @pytest.fixture
 def reader(db: None) -> Callable[..., Client]:
-    """reader("auditor") is a browser signed in as a user with that role; reader(None) has no role."""
+    """reader("auditor") is a browser signed in as a user with that role, reader("analyst acme, tenant_admin globex") with those; reader(None) has none."""
 
-    def sign_in(role: str | None, *, staff: bool = False) -> Client:
-        user = User.objects.create_user(f"{role or 'nobody'}-1", password="correct-horse-9", is_staff=staff)
-        if role:
-            Membership.objects.create(user=user, role=Role(role))
+    def sign_in(roles: str | None, *, staff: bool = False) -> Client:
+        first = (roles or "nobody").split()[0]
+        user = User.objects.create_user(f"{first}-1", password="correct-horse-9", is_staff=staff)
+        for role, _space, slug in (text.partition(" ") for text in (roles or "").split(", ") if text):
+            tenant = Tenant.objects.get_or_create(slug=slug, defaults={"name": slug})[0] if slug else None
+            Membership.objects.create(user=user, role=Role(role), tenant=tenant)
         client = Client()
         client.force_login(user)
         return client

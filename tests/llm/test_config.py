@@ -99,7 +99,7 @@ def test_the_default_model_is_for_openai_only() -> None:
     ],
 )
 def test_the_resolver_says_which_path_and_why(url: str, key: str, policy: EgressPolicy, compliant: bool, path: Path, word: str) -> None:
-    resolved = resolve(family((url, key, "")), policy)
+    resolved = resolve(family((url, key, "")), None, policy)
     assert (resolved.compliant, resolved.path) == (compliant, path)
     assert word in resolved.reason
     assert resolved.source is (Source.ENVIRONMENT if url else Source.NONE)

@@ -1,5 +1,5 @@
 "use strict";
-// Copy, time zone, theme, printing, refresh on request. Every page works without this file.
+// Copy, time zone, theme, printing, refresh on request, answers as they are told. Every page works without this file.
 {
   const REFRESH_SECONDS = 30;
   const THEMES = ["auto", "light", "dark"];
@@ -80,6 +80,69 @@
     on("click", "[data-print]", () => window.print());
     addEventListener("beforeprint", () => each("details:not([open])", (details) => { details.open = true; details.dataset.closed = ""; }));
     addEventListener("afterprint", () => each("details[data-closed]", (details) => { details.open = false; delete details.dataset.closed; }));
+
+    // Answers as they are told: the form's own address gives them line by line; each frame fills the template of its type
+    const fill = (template, frame) => {
+      const made = template.content.cloneNode(true);
+      made.querySelectorAll("[data-slot]").forEach((slot) => {
+        const value = frame[slot.dataset.slot];
+        slot.textContent = Array.isArray(value) ? value.join(", ") : value ?? "";
+      });
+      template.before(made);
+    };
+    const show = (answer, frame) => {
+      const text = answer.querySelector("[data-text]");
+      const into = answer.querySelector(`[data-into="${CSS.escape(frame.type)}"]`);
+      if (text && frame.type === "delta") text.textContent += frame.text;
+      if (text && frame.type === "reset") text.textContent = "";
+      if (frame.type === "error") complain(frame.detail);
+      if (frame.type === "done") {
+        answer.querySelector("[data-done]").hidden = false;
+        answer.querySelectorAll("[data-path]").forEach((path) => { path.hidden = path.dataset.path !== frame.path; });
+        answer.querySelector("[data-reason]").textContent = frame.reason;
+        answer.querySelector("[data-busy]").hidden = frame.reason !== "busy";
+        say("The answer is complete.");
+      }
+      if (into) {
+        (frame.sentences || [frame]).forEach((item) => fill(into.querySelector("template"), item));
+        answer.querySelectorAll(`[data-part="${CSS.escape(frame.type)}"]`).forEach((part) => { part.hidden = false; });
+      }
+    };
+    const complain = (problem) => {
+      const place = document.querySelector("[data-problem]");
+      place.textContent = problem;
+      place.hidden = !problem;
+    };
+    const tell = async (form, answer) => {
+      const response = await fetch(form.action, { method: "POST", body: new FormData(form), headers: { Accept: "application/x-ndjson" } });
+      if (!response.ok || !response.headers.get("Content-Type").includes("ndjson")) {
+        const refusal = await response.json().catch(() => ({ detail: `The server answered ${response.status}.` }));
+        throw new Error(refusal.detail);
+      }
+      answer.querySelectorAll("[data-made]").forEach((made) => made.remove());
+      answer.querySelectorAll("[data-part], [data-done], [data-busy]").forEach((part) => { part.hidden = true; });
+      answer.querySelectorAll("[data-text]").forEach((text) => { text.textContent = ""; });
+      answer.hidden = false;
+      answer.querySelector("h2").focus();
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let rest = "", part = await reader.read(); !part.done; part = await reader.read()) {
+        const lines = (rest + part.value).split("\n");
+        rest = lines.pop();
+        lines.forEach((line) => show(answer, JSON.parse(line)));
+      }
+    };
+    each("[data-told]", (form) => form.addEventListener("submit", async (event) => {
+      const answer = document.querySelector("[data-answer]");
+      const button = form.querySelector("button");
+      event.preventDefault();
+      if (form.ariaBusy === "true") return;
+      form.ariaBusy = answer.ariaBusy = "true";
+      button.setAttribute("aria-disabled", "true");
+      complain("");
+      await tell(form, answer).catch((error) => complain(`Not answered: ${error.message}`));
+      form.ariaBusy = answer.ariaBusy = "false";
+      button.removeAttribute("aria-disabled");
+    }));
 
     // Refresh on request: not in a hidden tab, not while something is typed; what is open stays open
     const opened = `opened ${location.pathname}`;

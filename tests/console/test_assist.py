@@ -1,0 +1,120 @@
+"""The pages below /assist/ without a script: a plain form, an answer with its path and reason, and clear refusals."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from llm import limits
+from tenants.models import Membership, Tenant
+from tenants.roles import Role
+from tests.plugins.model_server import ModelServer
+
+pytestmark = pytest.mark.django_db
+Text = Callable[[Any], str]
+ALERT = json.dumps(
+    {"title": "Odd <b>log-in</b>", "source": "okta", "severity": "high", "tags": ["T1078"], "raw": {"actor": {"alternateId": "kim@acme.example"}}}
+)
+
+
+@pytest.fixture
+def analyst(db: None) -> Client:
+    user = User.objects.create_user("kim", password="correct-horse-9")
+    Membership.objects.create(user=user, role=Role.ANALYST, tenant=Tenant.objects.create(slug="acme", name="Acme"))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def test_an_alert_is_explained_with_path_and_reason(analyst: Client, environment: Callable[..., object], text: Text) -> None:
+    environment()
+    response = analyst.post("/assist/", {"alert": ALERT})
+    assert response.status_code == 200
+    said = text(response)
+    for words in (
+        "Authentication 3002",
+        "T1078 Valid Accounts",
+        "kim@acme.example",
+        "Identity: confirm the log-in",
+        "Fallback: by rule",
+        "No LLM is configured",
+    ):
+        assert words in said, words
+    assert "<b>log-in</b>" not in response.content.decode()
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("pasted", "words"),
+    [
+        ("powershell.exe started by winword.exe\non WS-1", "T1059.001 PowerShell"),
+        (json.dumps([{"name": "Port scan", "product": "fortigate", "srcip": "10.1.1.1"}]), "Network Activity 4001"),
+        (json.dumps({"alert": {"title": "Odd thing", "source": "splunk"}}), "Detection Finding 2004"),
+        ("[1, 2, 3]", "Detection Finding 2004"),
+        ("[" * 100_000, "Detection Finding 2004"),
+    ],
+)
+def test_what_is_pasted_is_read_in_any_form(operator: Client, environment: Callable[..., object], text: Text, pasted: str, words: str) -> None:
+    environment()
+    assert words in text(operator.post("/assist/", {"alert": pasted}))
+
+
+def test_a_live_answer_says_so(analyst: Client, environment: Callable[..., object], model_server: ModelServer, text: Text) -> None:
+    environment(LLM_BASE_URL=model_server.url, LLM_MODEL="m")
+    model_server.say = "The account EMAIL_1 had an odd log-in that the identity provider reported as T1078."
+    said = text(analyst.post("/assist/", {"alert": ALERT}))
+    assert "Live: by the model" in said
+    assert "The account kim@acme.example had an odd log-in" in said
+
+
+@pytest.mark.parametrize(
+    ("pasted", "status", "words"),
+    [
+        ("", 400, "Paste an alert"),
+        ('{"title": 7}', 400, "title is a text"),
+        ('{"raw": {}, "title": ""}', 400, "The alert is empty"),
+        ("x" * 200_001, 400, "longer than 200,000"),
+    ],
+)
+def test_what_cannot_be_read_is_said_and_kept_in_the_form(analyst: Client, text: Text, pasted: str, status: int, words: str) -> None:
+    response = analyst.post("/assist/", {"alert": pasted})
+    assert response.status_code == status
+    assert words in text(response)
+    for_a_script = analyst.post("/assist/", {"alert": pasted}, headers={"Accept": "application/x-ndjson"})
+    assert for_a_script.status_code == status
+    assert words in for_a_script.json()["detail"]
+
+
+def test_a_full_window_is_429_on_the_page_too(analyst: Client, environment: Callable[..., object], text: Text) -> None:
+    environment()
+    for _ in range(limits.BURST):
+        limits.take("explain", "tenant:acme")
+    response = analyst.post("/assist/", {"alert": ALERT})
+    assert response.status_code == 429
+    assert int(response.headers["Retry-After"]) > 0
+    assert "At most 20 answers" in text(response)
+
+
+def test_a_script_gets_the_answer_line_by_line(analyst: Client, environment: Callable[..., object]) -> None:
+    environment()
+    response = analyst.post("/assist/", {"alert": ALERT}, headers={"Accept": "application/x-ndjson"})
+    assert response.headers["Content-Type"] == "application/x-ndjson"
+    lines = [json.loads(line) for line in b"".join(response.streaming_content).splitlines()]
+    assert lines[-1]["type"] == "done"
+
+
+def test_an_auditor_reads_the_page_and_asks_nothing(auditor: Client, text: Text) -> None:
+    page = auditor.get("/assist/")
+    assert page.status_code == 200
+    assert "Your role reads." in text(page)
+    assert b"<textarea" not in page.content
+    assert auditor.post("/assist/", {"alert": ALERT}).status_code == 403
+
+
+def test_a_form_of_another_site_is_refused(analyst: Client) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = analyst.cookies
+    assert strict.post("/assist/", {"alert": ALERT}).status_code == 403
