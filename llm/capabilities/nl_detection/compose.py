@@ -209,10 +209,7 @@ def _programs(text: str, behaviour: Behaviour | None) -> _Named:
     related = len(programs) > 1 and _CHILD.search(text)
     if not related:
         return source, {"Image|endswith": _one(programs)} | words, ("T1059",)
-    if by:
-        parents = [name for name in programs if text.lower().find(name[1:].lower()) > by.start()]
-    else:
-        parents = programs[:1]
+    parents = [name for name in programs if text.lower().find(name[1:].lower()) > by.start()] if by else programs[:1]
     children = [name for name in programs if name not in parents]
     if not parents or not children:
         return source, {"Image|endswith": _one(programs)} | words, ("T1059",)

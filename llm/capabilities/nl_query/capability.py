@@ -11,7 +11,7 @@ from llm.capabilities.nl_query.render import Dialect, Inexpressible, render
 from llm.outcome import Model, Outcome, Tenant, live_or_fallback
 from llm.resolver import Path
 
-NAME: Final = "nl_query"
+CAPABILITY: Final = "nl_query"
 INSTRUCTIONS: Final = """You translate an analyst's question about security events into a search.
 Answer with one JSON object and nothing else. `category` says which events; `tests` are comparisons, all of which must hold (any of them when
 `any_test` is true); a test with several `values` holds for any of them; `not` reverses it. `outcome` is failure or success, `action` is created,
@@ -55,7 +55,7 @@ def translate(question: str, dialect: Dialect, *, tenant: Tenant | None) -> Outc
         query = _checked(from_answer(answer), question)
         return _written(query, dialect, Engine.LLM)
 
-    outcome = live_or_fallback(NAME, ask, lambda: _deterministic(reading, dialect)[0], tenant=tenant)
+    outcome = live_or_fallback(CAPABILITY, ask, lambda: _deterministic(reading, dialect)[0], tenant=tenant)
     if outcome.path is Path.LIVE:
         return outcome
     return replace(outcome, reason=f"{outcome.reason}{_deterministic(reading, dialect)[1]}")
