@@ -144,7 +144,8 @@ class _Reader:
             if any(step() for step in steps):
                 continue
             self.at = before
-            if self._now().low not in words.FILLER or self._now().quoted:
+            leads = self._now().low in _PREPOSITIONS and self._longest(words.EVENTS, 1) is not None
+            if self._now().quoted or (self._now().low not in words.FILLER and not leads):
                 self.unread.append(self._now().text)
             self.at += 1
         return self._finished()
@@ -399,7 +400,7 @@ class _Reader:
         event, name = self._longest({**words.EVENTS, **_VERBS}), self._field_here()
         if event is None or (name and (name[1] > event[1] or (name[1] == event[1] and self._compared(name[1])))):
             return False
-        if name and name[1] == event[1] and name[0] in self.by:
+        if name and name[1] == event[1] and (name[0] in self.by or self._acts(event[1])):
             return False
         (category, tests), length = event
         if self.category not in (None, Category.ANY, category):
@@ -415,6 +416,11 @@ class _Reader:
         else:
             self.base += [test for test in tests if test not in self.base]
         return True
+
+    def _acts(self, ahead: int) -> bool:
+        """Whether a verb follows: what is named does something, and is no event itself."""
+        ahead += self._now(ahead).low in ("that", "which", "have", "has")
+        return self._longest(_VERBS, ahead) is not None
 
     def _skip(self, length: int) -> bool:
         self.at += length
@@ -454,6 +460,9 @@ class _Reader:
     def _read_parent(self) -> bool:
         if not self._take(*_PARENT_WORDS):
             return False
+        if found := self._field_here():
+            self.at += found[1]
+            return self._read_comparison(found[0])
         name = Field.PARENT if _is_program(self._now().text) or self._now().low in _TOOLS else Field.USER
         return self._read_comparison(name)
 
@@ -465,6 +474,7 @@ class _Reader:
             return False
         destination = self._now().low == "to" or (not length and self._now(-1).low == "to")
         self.at += length + 1
+        self._take("the", "our")
         self._take("source", "destination")
         self._take("ip addresses", "ip address", "addresses", "address", "ips", "ip", "hosts", "networks", "network")
         test = Test(Field.DESTINATION_IP if destination else Field.SOURCE_IP, Op.WITHIN, _PRIVATE)
@@ -616,6 +626,8 @@ class _Reader:
 
     def _compared(self, ahead: int) -> bool:
         """Whether what follows a field's name compares it."""
+        if self._now(ahead).low in ("was", "were", "are") and self._now(ahead - 1).low.endswith("s"):
+            return False  # "processes were started by"
         return self._longest(words.OPERATORS, ahead) is not None or self._now(ahead).low in ("!=", "not") or self._value_follows(ahead)
 
     def _value_follows(self, ahead: int) -> bool:

@@ -175,11 +175,13 @@ def _worded(rule: "SigmaRule") -> list[str]:
     from sigma.types import SigmaString, SpecialChars
 
     keywords = _keywords(rule)
+    wild = SpecialChars.WILDCARD_MULTI
     for item in keywords:
         item.field = "message"
-        item.value = [
-            SpecialChars.WILDCARD_MULTI + value + SpecialChars.WILDCARD_MULTI if isinstance(value, SigmaString) else value for value in item.value
-        ]
+        for place, value in enumerate(item.value):
+            if isinstance(value, SigmaString):
+                value = value if value.startswith(wild) else wild + value
+                item.value[place] = value if value.endswith(wild) else value + wild
     return ["Keywords are looked for in the field message."] if keywords else []
 
 
