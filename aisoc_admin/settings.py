@@ -188,7 +188,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",  # the default loads from a public CDN
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SERVE_PERMISSIONS": ["tenants.permissions.HasAnyRole"],
-    "ENUM_NAME_OVERRIDES": {"IndicatorStatus": "threatintel.api.STATUS_CHOICES"},
+    "ENUM_NAME_OVERRIDES": {
+        "IndicatorStatus": "threatintel.api.STATUS_CHOICES",
+        "LlmPath": "llm.questions_api.PATHS",
+        "QueryLanguage": "llm.questions_api.LANGUAGES",
+    },
 }
 
 # ── Mail ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

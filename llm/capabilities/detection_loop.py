@@ -19,7 +19,8 @@ from django.utils import timezone
 from llm.alerts import Alert
 from llm.capabilities.sigma.evaluate import CannotEvaluate, fields_of, flat, matches
 from llm.capabilities.sigma.rules import BadRule, parsed, read_yaml, write_rule
-from llm.outcome import Model, Outcome, Tenant, live_or_fallback
+from llm.outcome import Model, Outcome, live_or_fallback
+from tenants.models import Tenant
 
 if TYPE_CHECKING:
     from sigma.rule import SigmaRule

@@ -8,8 +8,9 @@ from llm.capabilities.nl_query.grammar import conforms
 from llm.capabilities.nl_query.render import Dialect
 from llm.capabilities.sigma.convert import Conversion, Target, convert
 from llm.capabilities.sigma.rules import read_rule
-from llm.outcome import Model, Outcome, Tenant, live_or_fallback
+from llm.outcome import Model, Outcome, live_or_fallback
 from llm.resolver import Path
+from tenants.models import Tenant
 
 CAPABILITY: Final = "translation"
 BY_PYSIGMA: Final = "pySigma translated the rule; no model was asked."

@@ -10,8 +10,9 @@ from django.utils import timezone
 from llm.capabilities.nl_detection.compose import LEVELS, TECHNIQUE, compose
 from llm.capabilities.sigma.convert import Conversion, Target, convert
 from llm.capabilities.sigma.rules import BadRule, complaints, parsed, read_yaml, techniques_of, write_rule
-from llm.outcome import Model, Outcome, Tenant, live_or_fallback
+from llm.outcome import Model, Outcome, live_or_fallback
 from llm.resolver import Path
+from tenants.models import Tenant
 
 CAPABILITY: Final = "nl_detection"
 INSTRUCTIONS: Final = """You write one Sigma detection rule for the behaviour that the description names. Answer with the YAML of the rule and nothing else:

@@ -8,8 +8,9 @@ from llm.capabilities.nl_query.grammar import conforms
 from llm.capabilities.nl_query.query import SCHEMA, Category, Query, from_answer, tests_in
 from llm.capabilities.nl_query.reader import Reading, literals, read
 from llm.capabilities.nl_query.render import Dialect, Inexpressible, render
-from llm.outcome import Model, Outcome, Tenant, live_or_fallback
+from llm.outcome import Model, Outcome, live_or_fallback
 from llm.resolver import Path
+from tenants.models import Tenant
 
 CAPABILITY: Final = "nl_query"
 INSTRUCTIONS: Final = """You translate an analyst's question about security events into a search.

@@ -159,8 +159,8 @@ class _Reader:
         base = [node for node in self.base if node not in self._listed(where)]
         parts = [*base, *(where.parts if isinstance(where, All) else [where] if where else [])]
         node = _all(parts) if parts else None
-        named = self.category if self.category is not Category.ANY else None
-        category = named or next((words.IMPLIED[test.field] for test in tests_in(node) if test.field in words.IMPLIED), None)
+        category: Category | None = None if self.category is Category.ANY else self.category
+        category = category or next((words.IMPLIED[test.field] for test in tests_in(node) if test.field in words.IMPLIED), None)
         category = category or (words.IMPLIED.get(self.subject) if self.subject else None) or self.category
         if self.subject and not self.by:
             if self.counting and not self.threshold and not self.limit:
@@ -447,8 +447,13 @@ class _Reader:
             self.subject = found[0]
             return True
         operator = self._longest(words.OPERATORS)
-        if not preposition and operator and operator[0] in (Op.CONTAINS, Op.STARTS, Op.ENDS) and self.category in words.TEXT:
-            return self._read_comparison(words.TEXT[self.category])
+        if (
+            not preposition
+            and operator
+            and operator[0] in (Op.CONTAINS, Op.STARTS, Op.ENDS)
+            and (meant := words.TEXT.get(self.category or Category.ANY))
+        ):
+            return self._read_comparison(meant)
         if self._read_value(preposition):
             return True
         self.at, self.negated = start, negated
@@ -561,8 +566,8 @@ class _Reader:
             if category is Category.EMAIL:
                 return (Field.SENDER if preposition == "from" else Field.RECIPIENT,), Op.ENDS
             return (Field.DOMAIN,), Op.IS
-        if word.quoted and not preposition and category in words.TEXT:
-            return (words.TEXT[category],), Op.CONTAINS
+        if word.quoted and not preposition and (meant := words.TEXT.get(category or Category.ANY)):
+            return (meant,), Op.CONTAINS
         if preposition in ("on", "at", "against", "to", "from") and not word.text.isdigit():
             return (Field.HOST,), Op.IS
         if preposition in ("by", "as", "for") and not word.text.isdigit():

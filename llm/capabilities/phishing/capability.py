@@ -9,7 +9,8 @@ from llm.capabilities.phishing.mail import mail_reasons, observables, read_mail
 from llm.capabilities.phishing.names import host_reasons
 from llm.capabilities.phishing.reasons import KNOWN_BAD, MODEL, Reason, Triage, judged, reason
 from llm.lookups import known_bad
-from llm.outcome import Model, Outcome, Tenant, live_or_fallback
+from llm.outcome import Model, Outcome, live_or_fallback
+from tenants.models import Tenant
 
 CAPABILITY: Final = "phishing"
 MAX_CONTENT: Final = 256 * 1024  # characters

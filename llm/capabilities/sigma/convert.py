@@ -56,8 +56,8 @@ def convert(rule: "SigmaRule", target: Target) -> Conversion:
 
 
 def _spl(rule: "SigmaRule") -> Conversion:
-    from sigma.backends.splunk import SplunkBackend
-    from sigma.pipelines.splunk import splunk_windows_pipeline
+    from sigma.backends.splunk.splunk import SplunkBackend
+    from sigma.pipelines.splunk.splunk import splunk_windows_pipeline
 
     windows = rule.logsource.product == "windows"
     notes = [] if windows else ["The field names are the rule's own: pySigma has no Splunk mapping for this log source."]
@@ -66,7 +66,7 @@ def _spl(rule: "SigmaRule") -> Conversion:
 
 
 def _esql(rule: "SigmaRule") -> Conversion:
-    from sigma.backends.elasticsearch import ESQLBackend
+    from sigma.backends.elasticsearch.elasticsearch_esql import ESQLBackend
     from sigma.pipelines.elasticsearch.macos import ecs_macos_esf
     from sigma.pipelines.elasticsearch.windows import ecs_windows
     from sigma.pipelines.elasticsearch.zeek import ecs_zeek_corelight
@@ -85,9 +85,9 @@ def _esql(rule: "SigmaRule") -> Conversion:
 
 
 def _kql(rule: "SigmaRule") -> Conversion:
-    from sigma.backends.kusto import KustoBackend
-    from sigma.pipelines.azuremonitor import azure_monitor_pipeline
-    from sigma.pipelines.microsoftxdr import microsoft_xdr_pipeline
+    from sigma.backends.kusto.kusto import KustoBackend
+    from sigma.pipelines.azuremonitor.azuremonitor import azure_monitor_pipeline
+    from sigma.pipelines.microsoftxdr.microsoftxdr import microsoft_xdr_pipeline
 
     source = rule.logsource
     table = table_of(source.category, source.product, source.service)
@@ -122,7 +122,8 @@ def _columns(table: Table) -> "ProcessingPipeline":
     from sigma.processing.pipeline import ProcessingItem, ProcessingPipeline
     from sigma.processing.transformations import FieldMappingTransformation
 
-    return ProcessingPipeline(name=table.name, items=[ProcessingItem(FieldMappingTransformation(dict(table.columns)))])
+    columns: dict[str | None, str | list[str]] = dict(table.columns)
+    return ProcessingPipeline(name=table.name, items=[ProcessingItem(FieldMappingTransformation(columns))])
 
 
 def _converted(target: Target, backend: "Backend", rule: "SigmaRule", notes: list[str]) -> Conversion:
@@ -196,7 +197,7 @@ def _unslashed(rule: "SigmaRule") -> list[str]:
                 continue
             parts = list(value.s)
             if len(parts) > 1 and parts[-1] is SpecialChars.WILDCARD_MULTI and isinstance(parts[-2], str) and parts[-2].endswith("\\"):
-                value.s = (*parts[:-2], parts[-2].rstrip("\\"), parts[-1])
+                value.s = [*parts[:-2], parts[-2].rstrip("\\"), parts[-1]]
                 changed = True
     return (
         ["A key is matched without its last backslash, which the backend would read as an escape: the query is that much wider."] if changed else []

@@ -139,7 +139,7 @@ def techniques_of(rule: dict[str, Any]) -> list[str]:
 
 
 def _bounded(rule: dict[str, Any]) -> None:
-    left = [(rule, 0)]
+    left: list[tuple[Any, int]] = [(rule, 0)]
     seen = 0
     while left:
         node, depth = left.pop()
