@@ -393,6 +393,17 @@ class Environment:
     def email(self) -> MailRelay | None:
         return MailRelay.parse(self.email_url) if self.email_url else None
 
+    def credential_keys(self, make: Callable[[], str]) -> tuple[str, ...]:
+        """The vault's keys, the sealing one first; `make` gives it where the environment has none. Raises EnvError."""
+        sealing = self.credential_key or make().strip()
+        try:
+            fernet_key(sealing)
+        except ValueError:
+            raise EnvError(
+                "The file credential_key in the data folder is no Fernet key. Restore it from a backup, or set AISOC_CREDENTIAL_KEY."
+            ) from None
+        return tuple(dict.fromkeys((sealing, *self.credential_key_rotation_from)))
+
     @property
     def llm_families(self) -> dict[str, tuple[str, str, str]]:
         """URL, key and model of each family of LLM variables."""

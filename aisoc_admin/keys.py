@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from cryptography.fernet import Fernet
+
 
 def new_secret_key() -> str:
     return secrets.token_urlsafe(50)
@@ -13,6 +15,10 @@ def new_secret_key() -> str:
 
 def new_signing_key() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+def new_credential_key() -> str:
+    return Fernet.generate_key().decode()
 
 
 def kept_secret(path: Path, make: Callable[[], str]) -> str:

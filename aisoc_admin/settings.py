@@ -21,6 +21,7 @@ try:
     try:
         SECRET_KEY = ENV.secret_key or keys.kept_secret(DATA_DIR / "secret_key", keys.new_secret_key)
         AIRGAP_SIGNING_KEY = read_key(ENV.signing_key or keys.kept_secret(DATA_DIR / "signing_key", keys.new_signing_key))
+        CREDENTIAL_KEYS = ENV.credential_keys(lambda: keys.kept_secret(DATA_DIR / "credential_key", keys.new_credential_key))
     except OSError as error:
         raise env.EnvError(f"AISOC_DATA_DIR={ENV.data_dir} cannot be written ({type(error).__name__}). Use a folder that this user owns.") from None
     except ValueError as error:

@@ -22,8 +22,10 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE_LOCK = "requirements.txt"
 TEST_LOCK = "requirements-dev.txt"
 PEERS_LOCK = "requirements-peers.txt"
-LOCKS = (CORE_LOCK, TEST_LOCK, PEERS_LOCK)
+MODEL_LOCK = "requirements-model.txt"
+LOCKS = (CORE_LOCK, TEST_LOCK, PEERS_LOCK, MODEL_LOCK)
 INSTALLER_LOCK = "requirements-uv.txt"
+WHOLE = ("--require-hashes", "--no-deps")  # a lock names all that is wanted
 
 
 class BootstrapError(Exception):
@@ -73,7 +75,7 @@ class Environment:
         wheelhouse = self.root / "wheelhouse"
         source = ["--no-index", "--find-links", str(wheelhouse)] if wheelhouse.is_dir() else []
         if not self._install_with_uv(lock, source):
-            done = self._run(self.python, "-m", "pip", "install", "--quiet", *source, "--require-hashes", "-r", self.root / lock)
+            done = self._run(self.python, "-m", "pip", "install", "--quiet", *source, *WHOLE, "-r", self.root / lock)
             if done.returncode != 0:
                 advice = (
                     "wheelhouse/ does not hold them all for this Python and machine."
@@ -105,7 +107,7 @@ class Environment:
         where = {} if source else _as_uv_reads_it(self._run(*pip, "config", "list").stdout)
         where = {name: value for name, value in where.items() if name not in os.environ}  # noqa: TID251  what the site set for uv itself wins
         command = (self.path / "bin" / "uv", "pip", "install", "--quiet", "--python", self.python, "--compile-bytecode")
-        return self._run(*command, *source, "--require-hashes", "-r", self.root / lock, **where).returncode == 0
+        return self._run(*command, *source, *WHOLE, "-r", self.root / lock, **where).returncode == 0
 
     def _usable(self) -> bool:
         """Whether packages may be added: it runs, belongs to the Python running now, has pip, and was not moved here."""

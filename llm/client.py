@@ -19,6 +19,7 @@ import httpx
 
 from airgap.active import active_tenant_rule
 from airgap.transport import AirgapBlocked, BodyTooLarge, RedirectRefused, gated_client
+from llm import outcomes
 from llm.config import Secret
 from llm.dialects import Ask, Reply, Unreadable, dialect_of, parsed
 from llm.dialects import Message as Message
@@ -85,9 +86,13 @@ class ChatClient:
         if failure is None:
             try:
                 with self._answer(self._ask(messages, max_tokens, temperature, json_schema, stream=False)) as response:
-                    return self._dialect.reply(parsed(response.read()))
+                    reply = self._dialect.reply(parsed(response.read()))
             except _KNOWN as error:
                 failure = self._failure_of(error)
+            else:
+                outcomes.note(self._resolved, "")
+                return reply
+            self._note(failure)
         raise failure  # out here, so that it does not drag the error, and what that quotes, along as its context
 
     def stream(
@@ -103,14 +108,20 @@ class ChatClient:
                         if delta.text:
                             yield delta.text
                         if delta.last:
+                            outcomes.note(self._resolved, "")
                             return
                 raise Unreadable("breaks off")
             except _KNOWN as error:
                 failure = self._failure_of(error)
+            self._note(failure)
         raise failure
 
     def _ask(self, messages: Sequence[Message], max_tokens: int, temperature: float, schema: Mapping[str, Any] | None, *, stream: bool) -> Ask:
         return Ask(self._resolved.model, tuple(messages), max_tokens, temperature, schema, stream)
+
+    def _note(self, failure: LLMError) -> None:
+        if not isinstance(failure, LLMBlocked):  # which says nothing about the endpoint
+            outcomes.note(self._resolved, failure.reason)
 
     def _refusal(self) -> LLMError | None:
         """Why nothing is sent at all."""

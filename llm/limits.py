@@ -29,9 +29,11 @@ def take(what: str, who: str) -> None:
 
 def _wait(what: str, who: str, clock: Callable[[], float] = time.time) -> float:
     """Seconds until there is room; 0 when there was, which is taken. The row's lock puts those who ask at once in a line."""
-    AskedLately.objects.get_or_create(who=who, what=what)
     with transaction.atomic():
-        row = AskedLately.objects.select_for_update().get(who=who, what=what)
+        row = AskedLately.objects.select_for_update().filter(who=who, what=what).first()
+        if row is None:  # the first time: whoever makes it, it is there then
+            AskedLately.objects.get_or_create(who=who, what=what)
+            row = AskedLately.objects.select_for_update().get(who=who, what=what)
         now = clock()  # under the lock, so that times only grow
         lately: list[float] = sorted(then for then in row.times if abs(now - then) < WINDOW)  # a clock that was set back for long forgives
         if len(lately) >= BURST:

@@ -6,7 +6,7 @@ resolve_llm_config() is the same for the runtime and records what the policy ref
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from django.conf import settings
 
@@ -18,8 +18,11 @@ from airgap.policy import Decision, EgressPolicy, Rule
 from airgap.tenant_rule import TenantPolicy, TenantRule
 from llm.config import LLMConfig, Secret, TenantOverride, from_environment
 
-if TYPE_CHECKING:
-    from tenants.models import Tenant  # type: ignore[attr-defined]
+
+class Slugged(Protocol):
+    """A tenant, as far as it is looked at here."""
+
+    slug: str
 
 
 class Path(StrEnum):
@@ -134,7 +137,7 @@ def environment_llm() -> LLMConfig:
     return from_environment(settings.ENV.llm_families)
 
 
-def resolve_llm_config(tenant: "str | Tenant | None" = None, *, purpose: str = "llm") -> ResolvedLLM:
+def resolve_llm_config(tenant: str | Slugged | None = None, *, purpose: str = "llm") -> ResolvedLLM:
     """The LLM to use now for a tenant (or its slug), or for none; a refusal by the policy or the tenant rule is recorded."""
     resolved = resolved_for(tenant)
     if not resolved.compliant and resolved.rule is not None:
@@ -142,12 +145,15 @@ def resolve_llm_config(tenant: "str | Tenant | None" = None, *, purpose: str = "
     return resolved
 
 
-def resolved_for(tenant: "str | Tenant | None") -> ResolvedLLM:
+def resolved_for(tenant: str | Slugged | None) -> ResolvedLLM:
     """The same, and nothing is recorded: for status, pages, previews and probes."""
-    return resolve(environment_llm(), None, active_policy(), active_tenant_rule())
+    from llm.credential_rows import override_of  # here, so that resolve() needs no database to be imported
+
+    slug = _slug(tenant)
+    return resolve(environment_llm(), override_of(slug) if slug else None, active_policy(), active_tenant_rule())
 
 
-def _slug(tenant: "str | Tenant | None") -> str:
+def _slug(tenant: str | Slugged | None) -> str:
     return tenant if isinstance(tenant, str) else "" if tenant is None else tenant.slug
 
 

@@ -1,4 +1,4 @@
-"""The public LLM snapshot: CONTRACTS.md 2.2, exactly these keys in this order, computed by the resolver the runtime uses."""
+"""The LLM snapshots: the public one (CONTRACTS.md 2.2, exactly these keys in this order) and a tenant's, computed by the resolver the runtime uses."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from airgap.active import active_policy
 from airgap.policy import EgressPolicy
 from llm.config import LLMConfig
-from llm.resolver import ResolvedLLM, environment_llm, resolve
+from llm.resolver import ResolvedLLM, environment_llm, resolve, resolved_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,12 @@ def llm_snapshot(environment: LLMConfig | None = None, policy: EgressPolicy | No
     """The operator's LLM as the runtime would use it now."""
     policy = policy or active_policy()
     return snapshot_of(resolve(environment or environment_llm(), None, policy), policy)
+
+
+def tenant_snapshot(slug: str) -> dict[str, Any]:
+    """The same for one tenant, with where its connection comes from and why it is used or not. One query; records nothing."""
+    resolved = resolved_for(slug)
+    return {**snapshot_of(resolved, active_policy()).as_dict(), "source": resolved.source.value, "reason": resolved.reason}
 
 
 def snapshot_of(resolved: ResolvedLLM, policy: EgressPolicy) -> LLMSnapshot:

@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.plugins.valkey",
     "tests.plugins.misp_double",
     "tests.plugins.misp_server",
+    "tests.plugins.llm_server",
     "tests.plugins.taxii_server",
     "tests.plugins.model_server",
     "tests.plugins.warning_lists",

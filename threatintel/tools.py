@@ -50,7 +50,7 @@ def enriched(alert: Mapping[str, Any]) -> Iterator[Told]:
     for one in answer.observables:
         if one.benign_lists:
             lists = ", ".join(one.benign_lists[:3])
-            yield Told(one.type, one.value, lists, f"{one.value} stands on lists of what is known to be harmless: {lists}.")
+            yield Told(one.type, one.value, lists, f"{one.value} stands on warning lists of what is mostly harmless: {lists}.")
         for verdict in one.verdicts:
             counts = f"{verdict.malicious} malicious, {verdict.harmless} harmless"
             yield Told(one.type, f"{one.value}: {counts}", verdict.provider, f"{verdict.provider} has {counts} verdicts on {one.value}.")

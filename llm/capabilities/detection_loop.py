@@ -20,6 +20,7 @@ from llm.alerts import Alert
 from llm.capabilities.sigma.evaluate import CannotEvaluate, fields_of, flat, matches
 from llm.capabilities.sigma.rules import BadRule, parsed, read_yaml, write_rule
 from llm.outcome import Model, Outcome, live_or_fallback
+from llm.resolver import Path
 from tenants.models import Tenant
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ _MAX_VALUE: Final = 512
 INSTRUCTIONS: Final = """An analyst says that an alert of a Sigma rule is a false positive. Choose the fields of the event that tell this harmless case from an attack:
 as few as make the exception narrow, at best what the analyst's note speaks of. Answer with one JSON object: `fields`, names from `candidates`, and
 `rationale`, one or two sentences on why an attack would look different."""
+NOTHING_TO_ASK: Final = "There is nothing for a model to choose from: the rule does not match the event, or the event holds no telling field."
 RATIONALE_MAX: Final = 600
 
 # Fields that an event of another product has under other names: the name that Sigma's rules use.
@@ -88,14 +90,10 @@ class _Case:
 
 def suggest(rule: str, alert: Alert, note: str, true_positives: Sequence[Mapping[str, Any]], *, tenant: Tenant | None) -> Outcome[Proposal]:
     """A new version of the rule that leaves the alert's case out. Raises BadRule, and CannotEvaluate for a rule that cannot be tried."""
-    text = read_yaml(rule)
-    case = _Case(text, parsed(text), _event(alert.raw), _plain(note), tuple(_event(one) for one in true_positives), timezone.now().date())
-    if not matches(case.rule, case.event):
-        missing = sorted(fields_of(case.rule) - set(case.event))
-        why = f" It has no {', '.join(missing[:8])}." if missing else ""
-        unmatched = f"The rule does not match the alert's raw event, so there is nothing to filter.{why}"
-        return live_or_fallback(CAPABILITY, _nothing_to_ask, lambda: _unchanged(case, unmatched), tenant=tenant)
-    candidates = list(_candidates(case))
+    case = _case(rule, alert, note, true_positives)
+    candidates = list(_candidates(case)) if matches(case.rule, case.event) else []
+    if not candidates:
+        return Outcome(_by_rule(case, []), Path.FALLBACK, NOTHING_TO_ASK)
 
     def ask(model: Model) -> Proposal:
         names = [name for name, _value in candidates]
@@ -115,15 +113,26 @@ def suggest(rule: str, alert: Alert, note: str, true_positives: Sequence[Mapping
             raise ValueError("The model's filter does not hold up.")
         return found
 
-    return live_or_fallback(CAPABILITY, ask if candidates else _nothing_to_ask, lambda: _by_rule(case, candidates), tenant=tenant)
+    return live_or_fallback(CAPABILITY, ask, lambda: _by_rule(case, candidates), tenant=tenant)
 
 
-def _nothing_to_ask(_model: Model) -> Proposal:
-    raise ValueError("There is nothing to choose from.")
+def by_rule(rule: str, alert: Alert, note: str, true_positives: Sequence[Mapping[str, Any]]) -> Proposal:
+    """What is proposed without a model."""
+    case = _case(rule, alert, note, true_positives)
+    return _by_rule(case, list(_candidates(case)) if matches(case.rule, case.event) else [])
+
+
+def _case(rule: str, alert: Alert, note: str, true_positives: Sequence[Mapping[str, Any]]) -> _Case:
+    text = read_yaml(rule)
+    return _Case(text, parsed(text), event_of(alert.raw), _plain(note), tuple(event_of(one) for one in true_positives), timezone.now().date())
 
 
 def _by_rule(case: _Case, candidates: list[tuple[str, str]]) -> Proposal:
     """The narrowest of the likely filters that holds up."""
+    if not matches(case.rule, case.event):
+        missing = sorted(fields_of(case.rule) - set(case.event))
+        why = f" It has no {', '.join(missing[:8])}." if missing else ""
+        return _unchanged(case, f"The rule does not match the alert's raw event, so there is nothing to filter.{why}")
     for chosen in _choices(case, candidates):
         found = _filtered(case, chosen, "")
         if found is not None:
@@ -265,7 +274,7 @@ def _named(value: str, note: str) -> bool:
     return any(len(part) >= 3 and re.search(rf"(?<!\w){re.escape(part)}(?!\w)", said) for part in (low, last, last.rsplit(".", 1)[0]))
 
 
-def _event(raw: Mapping[str, Any]) -> dict[str, Any]:
+def event_of(raw: Mapping[str, Any]) -> dict[str, Any]:
     event = flat(raw)
     for name, value in list(event.items()):
         if name.startswith(("winlog.event_data.", "EventData.", "event_data.")):

@@ -7,6 +7,7 @@ import json
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import structlog
@@ -38,21 +39,27 @@ Frame = dict[str, Any]
 log = structlog.stdlib.get_logger("llm")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Explanation:
-    """What rules say of an alert."""
+    """What rules say of an alert; each part is found when it is first asked for, so that the first frame need not wait for the last."""
 
     alert: Alert
-    classified: Classified
-    techniques: list[Found]
-    evidence: list[Evidence]
-    next_steps: list[NextStep]
 
-    @classmethod
-    def of(cls, alert: Alert) -> "Explanation":
-        classified, techniques = classify(alert), techniques_of(alert)
-        steps = next_steps(classified.ocsf.uid, [one.technique.id for one in techniques], alert.severity)
-        return cls(alert, classified, techniques, evidence_of(alert), steps)
+    @cached_property
+    def classified(self) -> Classified:
+        return classify(self.alert)
+
+    @cached_property
+    def techniques(self) -> list[Found]:
+        return techniques_of(self.alert)
+
+    @cached_property
+    def evidence(self) -> list[Evidence]:
+        return evidence_of(self.alert)
+
+    @cached_property
+    def next_steps(self) -> list[NextStep]:
+        return next_steps(self.classified.ocsf.uid, [one.technique.id for one in self.techniques], self.alert.severity)
 
     def narrative(self) -> list[str]:
         """What happened, in sentences, by template."""
@@ -73,8 +80,8 @@ class Explanation:
 
     def frames(self) -> Iterator[Frame]:
         """Everything but the narrative."""
-        ocsf = self.classified.ocsf
         yield _section("classification", "Classification")
+        ocsf = self.classified.ocsf
         yield {
             "type": "ocsf",
             "class_uid": ocsf.uid,
@@ -122,7 +129,7 @@ class Explaining:
     """One answer: how it is planned is known at once; iterating tells it; whoever drops it before its end closes it."""
 
     def __init__(self, alert: Alert, tenant: Tenant | None) -> None:
-        self._explanation = Explanation.of(alert)
+        self._explanation = Explanation(alert)
         self._chance = Chance(CAPABILITY, tenant)
         self.path, self.reason = self._chance.path, self._chance.reason
         self._frames = self._tell()

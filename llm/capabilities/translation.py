@@ -22,8 +22,7 @@ BY_MODEL: Final = "A model wrote this query: pySigma cannot express the rule her
 
 def translate(rule: str, targets: Sequence[Target], *, tenant: Tenant | None) -> Outcome[tuple[Conversion, ...]]:
     """The rule in each language, with notes on what is left out. Raises BadRule."""
-    read = read_rule(rule)
-    found = tuple(convert(read, target) for target in targets)
+    found = by_rule(rule, targets)
     missing = [one.target for one in found if one.query is None]
     if not missing:
         return Outcome(found, Path.FALLBACK, BY_PYSIGMA)
@@ -46,3 +45,9 @@ def translate(rule: str, targets: Sequence[Target], *, tenant: Tenant | None) ->
         return outcome
     unexpressed = ", ".join(target.value for target in missing)
     return replace(outcome, reason=f"{outcome.reason} pySigma cannot express the rule in {unexpressed}.")
+
+
+def by_rule(rule: str, targets: Sequence[Target]) -> tuple[Conversion, ...]:
+    """What pySigma alone makes of the rule. Raises BadRule."""
+    read = read_rule(rule)
+    return tuple(convert(read, target) for target in targets)

@@ -1,5 +1,6 @@
 """Every page in every state: no violation that axe knows, light and dark; no horizontal scroll at 320 px; no way out."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from playwright.sync_api import Page, expect
 from airgap.models import ProcessBeat
 from tests.airgap.trail import drained, event
 from tests.console.intel import HOSTILE, SEEN, address_of, record, stored
+from tests.plugins.model_server import ModelServer
 from threatintel.models import FeedDay, IndicatorSource
 
 pytestmark = pytest.mark.browser
@@ -22,6 +24,15 @@ KEV = (
     b'{"catalogVersion": "2026.11.20", "dateReleased": "2026-11-20T14:00:00Z", "count": 1, "vulnerabilities": [{"cveID": "CVE-2024-12345", '
     b'"vendorProject": "V", "product": "P", "vulnerabilityName": "N", "dateAdded": "2026-11-20", "shortDescription": "D", "requiredAction": "A", '
     b'"dueDate": "2026-12-11", "knownRansomwareCampaignUse": "Unknown", "notes": ""}]}'
+)
+ALERT = json.dumps(
+    {
+        "title": "Encoded PowerShell on a workstation",
+        "source": "edr",
+        "severity": "high",
+        "tags": ["attack.t1059.001"],
+        "raw": {"user": "jdoe", "host": "WS-0042", "dest_ip": "198.51.100.7", "cmdline": "powershell.exe -enc " + "QUJD" * 60},
+    }
 )
 Visit = Callable[..., Page]
 State = Callable[[], Page]
@@ -38,6 +49,7 @@ def states(
     environment: Callable[..., object],
     ran: Callable[..., object],
     indicators: Callable[[str, int], None],
+    model_server: ModelServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, State]:
     """Each state by name, as a function that brings it about and opens it."""
@@ -229,6 +241,47 @@ def states(
         expect(page.get_by_role("alert")).to_be_visible()
         return page
 
+    def asked(path: str, *, button: str = "Explain", paste: str = ALERT) -> Page:
+        page = visit(path, role="operator", expected=not paste.strip())
+        page.get_by_label("Alert", exact=True).fill(paste)
+        page.get_by_role("button", name=button).click()
+        return page
+
+    def explained() -> Page:
+        page = asked("/assist/")
+        expect(page.get_by_text("Fallback: by rule")).to_be_visible()
+        expect(page.get_by_role("row", name="T1059.001 PowerShell")).to_be_visible()
+        expect(page.get_by_text("Encoded PowerShell on a workstation. edr reported it")).to_be_visible()
+        return page
+
+    def explained_live() -> Page:
+        environment(AISOC_AIRGAPPED="1", LLM_BASE_URL=model_server.url, LLM_MODEL="m")
+        model_server.say = "The account USER_1 ran an encoded PowerShell command on the workstation HOST_1."
+        page = asked("/assist/")
+        expect(page.get_by_text("Live: by the model")).to_be_visible()
+        expect(page.get_by_text("The account jdoe ran an encoded PowerShell command on the workstation WS-0042.")).to_be_visible()
+        return page
+
+    def broken_off() -> Page:
+        environment(AISOC_AIRGAPPED="1", LLM_BASE_URL=model_server.url, LLM_MODEL="m")
+        model_server.say, model_server.fault = "Half a sentence about the account and", "break"
+        page = asked("/assist/")
+        expect(page.get_by_text("Fallback: by rule")).to_be_visible()
+        expect(page.get_by_text("Half a")).to_have_count(0)
+        return page
+
+    def not_explained() -> Page:
+        page = asked("/assist/", paste=" ")
+        expect(page.get_by_role("alert")).to_contain_text("Paste an alert")
+        return page
+
+    def investigated() -> Page:
+        intel()
+        page = asked("/assist/investigate/", button="Investigate")
+        expect(page.get_by_text("Fallback: by rule")).to_be_visible()
+        expect(page.get_by_role("listitem").filter(has_text="T1059.001 PowerShell")).to_have_count(1)
+        return page
+
     def sent(page: Page, *, kind: str, digest: str = "") -> Page:
         page.get_by_label("Kind").select_option(kind)
         page.get_by_label("File, plain or gzip").set_input_files({"name": "carried.json", "mimeType": "application/json", "buffer": KEV})
@@ -307,6 +360,13 @@ def states(
         "one indicator": indicator,
         "many values": many,
         "many values of nothing": many_of_nothing,
+        "nothing to explain yet": lambda: visit("/assist/", role="operator"),
+        "an alert explained": explained,
+        "an alert explained live": explained_live,
+        "a live answer that broke off": broken_off,
+        "an alert that is none": not_explained,
+        "an alert investigated": investigated,
+        "an assistant for readers": lambda: visit("/assist/"),
         "login": lambda: visit("/login/", role="anonymous"),
         "login with a wrong password": wrong_password,
         "no role": lambda: visit("/settings/deployment/", role="nobody", expected=True),
@@ -376,6 +436,13 @@ NAMES = [
     "one indicator",
     "many values",
     "many values of nothing",
+    "nothing to explain yet",
+    "an alert explained",
+    "an alert explained live",
+    "a live answer that broke off",
+    "an alert that is none",
+    "an alert investigated",
+    "an assistant for readers",
     "login",
     "login with a wrong password",
     "no role",

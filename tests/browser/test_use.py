@@ -13,7 +13,14 @@ from tests.console.test_feed_pages import bundle
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("sealed", "healthy")]
 Visit = Callable[..., Page]
-PAGES = ["/settings/deployment/?host=api.openai.com", "/settings/feeds/", "/settings/egress/", "/settings/indicators/", "/settings/feeds/kev/"]
+PAGES = [
+    "/settings/deployment/?host=api.openai.com",
+    "/settings/feeds/",
+    "/settings/egress/",
+    "/settings/indicators/",
+    "/settings/feeds/kev/",
+    "/assist/",
+]
 FOCUSABLE = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']"
 
 
@@ -155,6 +162,19 @@ def test_without_javascript_a_file_is_previewed_then_imported_and_its_indicator_
     expect(page.get_by_role("heading", name="b[.]example")).to_be_visible()
     page.get_by_role("link", name="Show the object as it came").click()
     expect(page.get_by_text("[domain-name:value = 'b.example']")).to_be_visible()
+
+
+def test_without_javascript_an_alert_is_explained_and_investigated(visit: Visit) -> None:
+    page = visit("/assist/", role="operator", java_script_enabled=False)
+    page.get_by_label("Alert", exact=True).fill('{"title": "Odd log-in", "source": "okta", "tags": ["T1078"]}')
+    page.get_by_role("button", name="Explain").click()
+    expect(page.get_by_role("heading", name="Answer")).to_be_visible()
+    expect(page.get_by_text("Fallback: by rule")).to_be_visible()
+    expect(page.get_by_role("row", name="T1078 Valid Accounts")).to_be_visible()
+    page.get_by_role("link", name="Investigate").click()
+    page.get_by_label("Alert", exact=True).fill("powershell.exe on WS-1")
+    page.get_by_role("button", name="Investigate").click()
+    expect(page.get_by_role("row", name="E1 OCSF class")).to_be_visible()
 
 
 def test_a_file_that_is_chosen_is_not_lost_to_a_refresh(visit: Visit) -> None:

@@ -15,7 +15,7 @@ CASES = list(cases("explain"))
 
 
 def by_rule(case: dict[str, object]) -> Explained:
-    explanation = Explanation.of(Alert.read(case["alert"]))
+    explanation = Explanation(Alert.read(case["alert"]))
     return Explained(explanation, " ".join(explanation.narrative()), Path.FALLBACK, "")
 
 

@@ -30,6 +30,7 @@ from tests.llm.model_server import (
 )
 from tests.plugins.processes import free_port
 
+pytestmark = pytest.mark.django_db
 KEY = "sk-planted-4411"
 ASK = (Message("system", "Be brief."), Message("user", "ping"))
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}

@@ -11,8 +11,6 @@ from django.test.utils import isolate_apps
 from tenants.models import TenantOwned
 from tenants.row_security import EnableRowSecurity
 
-ROLE = "aisoc_test_app"  # owns the table, and is no superuser: those pass every lock
-
 with isolate_apps("tenants"):
 
     class Note(TenantOwned):
@@ -20,6 +18,11 @@ with isolate_apps("tenants"):
 
         class Meta:
             app_label = "tenants"
+
+
+def role() -> str:
+    """Owns the table, and is no superuser: those pass every lock. A role is the whole server's, so each database has its own."""
+    return f"owner_of_{connection.settings_dict['NAME']}"
 
 
 def migrated() -> ProjectState:
@@ -36,7 +39,9 @@ def table() -> Iterator[None]:
         editor.create_model(state.apps.get_model("tenants", "note"))
         lock.database_forwards("tenants", editor, state, state)
         if vendor == "postgresql":
-            editor.execute(f"CREATE ROLE {ROLE}; GRANT SELECT ON tenants_tenant TO {ROLE}; ALTER TABLE tenants_note OWNER TO {ROLE}", params=None)
+            editor.execute(
+                f"CREATE ROLE {role()}; GRANT SELECT ON tenants_tenant TO {role()}; ALTER TABLE tenants_note OWNER TO {role()}", params=None
+            )
     try:
         yield
     finally:
@@ -44,4 +49,4 @@ def table() -> Iterator[None]:
             lock.database_backwards("tenants", editor, state, state)
             editor.delete_model(state.apps.get_model("tenants", "note"))
             if vendor == "postgresql":
-                editor.execute(f"DROP OWNED BY {ROLE}; DROP ROLE {ROLE}", params=None)
+                editor.execute(f"DROP OWNED BY {role()}; DROP ROLE {role()}", params=None)

@@ -14,7 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from tenants.accounts import issue_token
 from tenants.models import Membership, Tenant
-from tenants.roles import EVERY_ROLE, INTEL_READERS, LLM_USERS, READERS, TENANT_ROLES, WRITERS, Role
+from tenants.roles import CREDENTIAL_READERS, CREDENTIAL_WRITERS, EVERY_ROLE, INTEL_READERS, LLM_USERS, READERS, TENANT_ROLES, WRITERS, Role
 
 pytestmark = pytest.mark.django_db
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -25,12 +25,13 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "roles.md"
 
 @dataclass(frozen=True, slots=True)
 class May:
-    """The roles that get `status`; the others get 403, nobody gets 401 or the login page."""
+    """The roles that get `status`; the others get 403, nobody gets 401 or the login page. unnamed: what those get who act for no tenant."""
 
     roles: frozenset[Any]
     status: int = 200
     body: dict[str, Any] = field(default_factory=dict)
     query: str = ""
+    unnamed: int | None = None
 
 
 def reads(roles: frozenset[Any], status: int = 200, query: str = "") -> dict[str, May]:
@@ -52,6 +53,12 @@ ROUTES: dict[str, dict[str, May]] = {
     "api/v1/airgap/events.jsonl": reads(EVERY_ROLE),
     "api/v1/airgap/processes": reads(READERS),
     "api/v1/llm/status": reads(PUBLIC),
+    "api/v1/llm/credentials": {
+        "GET": May(CREDENTIAL_READERS, unnamed=400),
+        "PUT": May(CREDENTIAL_WRITERS, 422, unnamed=400),
+        "DELETE": May(CREDENTIAL_WRITERS, 204, unnamed=400),
+    },
+    "api/v1/llm/credentials/test": {"POST": May(CREDENTIAL_WRITERS, unnamed=400)},
     "api/v1/explain": does(LLM_USERS, 400),
     "api/v1/investigate": does(LLM_USERS, 400),
     "api/v1/threatintel/feeds": reads(INTEL_READERS),
@@ -151,7 +158,7 @@ def expected(route: str, role: str, may: May | None) -> set[int]:
     if may is None:  # no such method: some views look at the role first
         return {401, 403, 405}
     if role in may.roles:
-        return {may.status}
+        return {may.status if may.unnamed is None or role in TENANT_ROLES else may.unnamed}
     return {403} if role != "anonymous" else {401} if is_api(route) else {302}
 
 

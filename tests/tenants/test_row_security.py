@@ -13,7 +13,7 @@ from tenants.checks import check_database_role
 from tenants.models import Tenant, TenantOwned
 from tenants.roles import Role
 from tenants.scope import ScopeError, acting_scope, all_tenants, tenant_scope
-from tests.tenants.notes import ROLE, Note, table
+from tests.tenants.notes import Note, role, table
 
 pytestmark = pytest.mark.django_db
 postgresql = pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no row-level security.")
@@ -32,7 +32,7 @@ def tenants() -> dict[str, Tenant]:
     for slug, tenant in made.items():
         Note.objects.for_tenant(tenant).create(text=f"of {slug}")  # by a superuser, whom no policy binds
     if connection.vendor == "postgresql":
-        run(f"SET LOCAL ROLE {ROLE}")
+        run(f"SET LOCAL ROLE {role()}")
     return made
 
 
@@ -170,9 +170,9 @@ def test_a_tenant_that_is_not_stored_has_no_scope() -> None:
         pytest.fail("opened")
 
 
-@pytest.mark.parametrize(("role", "slug"), [(Role.OPERATOR, ""), (Role.AUDITOR, ""), (Role.ANALYST, "acme"), (Role.OPERATOR, "acme")])
-def test_the_scope_of_a_request_is_its_tenants_or_that_of_all(role: Role, slug: str, tenants: dict[str, Tenant]) -> None:
-    with acting_scope(Acting(role, tenants[slug] if slug else None)):
+@pytest.mark.parametrize(("name", "slug"), [(Role.OPERATOR, ""), (Role.AUDITOR, ""), (Role.ANALYST, "acme"), (Role.OPERATOR, "acme")])
+def test_the_scope_of_a_request_is_its_tenants_or_that_of_all(name: Role, slug: str, tenants: dict[str, Tenant]) -> None:
+    with acting_scope(Acting(name, tenants[slug] if slug else None)):
         if slug:
             with pytest.raises(ScopeError), all_tenants():
                 pytest.fail("opened")
@@ -180,7 +180,7 @@ def test_the_scope_of_a_request_is_its_tenants_or_that_of_all(role: Role, slug: 
             assert seen() == ({"of acme"} if slug else {"of acme", "of globex"})
 
 
-@pytest.mark.parametrize("role", [Role.ANALYST, Role.TENANT_ADMIN])
-def test_a_tenants_role_without_a_tenant_has_no_scope(role: Role) -> None:
-    with pytest.raises(ScopeError), acting_scope(Acting(role, None)):
+@pytest.mark.parametrize("name", [Role.ANALYST, Role.TENANT_ADMIN])
+def test_a_tenants_role_without_a_tenant_has_no_scope(name: Role) -> None:
+    with pytest.raises(ScopeError), acting_scope(Acting(name, None)):
         pytest.fail("opened")

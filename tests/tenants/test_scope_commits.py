@@ -8,7 +8,7 @@ from django.db import close_old_connections, connection
 
 from tenants.models import Tenant
 from tenants.scope import all_tenants, tenant_scope
-from tests.tenants.notes import ROLE, Note, table
+from tests.tenants.notes import Note, role, table
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -22,7 +22,7 @@ def tenants(transactional_db: None) -> Iterator[list[Tenant]]:
         made = [Tenant.objects.create(slug=slug, name=slug) for slug in ("acme", "globex")]
         for tenant in made:
             Note.objects.for_tenant(tenant).create(text=f"of {tenant}")
-        run(f"SET ROLE {ROLE}")
+        run(f"SET ROLE {role()}")
         try:
             yield made
         finally:
@@ -42,7 +42,7 @@ def seen_by_another_connection() -> set[str]:
     found: set[str] = set()
 
     def look() -> None:
-        run(f"SET ROLE {ROLE}")
+        run(f"SET ROLE {role()}")
         found.update(seen())
         connection.close()
 

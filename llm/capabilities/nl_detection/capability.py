@@ -49,6 +49,11 @@ def detect(description: str, severity: str, techniques: Sequence[str], *, tenant
     return outcome
 
 
+def by_rule(description: str) -> Detection:
+    """The rule that is composed without a model."""
+    return _detection(compose(description, "", (), timezone.now().date()).rule)
+
+
 def _accepted(answer: str, description: str, severity: str, techniques: Sequence[str]) -> Detection:
     """The model's rule, if pySigma and its validators have nothing against it and it really selects something. Raises ValueError."""
     fenced = _FENCE.match(answer)

@@ -62,6 +62,11 @@ def translate(question: str, dialect: Dialect, *, tenant: Tenant | None) -> Outc
     return replace(outcome, reason=f"{outcome.reason}{_deterministic(reading, dialect)[1]}")
 
 
+def by_rule(question: str, dialect: Dialect) -> Translated:
+    """What the grammar alone makes of the question."""
+    return _deterministic(read(question), dialect)[0]
+
+
 def _deterministic(reading: Reading, dialect: Dialect) -> tuple[Translated, str]:
     """What the grammar understood as a query, and what people should know of it."""
     query = reading.query

@@ -1,0 +1,94 @@
+"""How endpoints answered lately, shared by all processes: "live" on a page means that it worked, not that it is configured.
+
+Written by ChatClient after each call that was sent, at most once in EVERY seconds an endpoint and process unless the outcome changes.
+"""
+
+import hashlib
+import json
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+import structlog
+from django.db import Error
+from django.utils import timezone
+
+from llm.models import EndpointOutcome
+from llm.resolver import ResolvedLLM
+
+OUTCOME_NOT_NOTED = "llm.outcome_not_noted"
+EVERY: Final = 5.0  # seconds
+AFTER_AN_ERROR: Final = 30.0  # seconds: a database that is away must not slow every call down
+MAX_ENDPOINTS: Final = 1024
+
+log = structlog.stdlib.get_logger("llm")
+_lock = threading.Lock()
+_noted: dict[str, tuple[bool, float]] = {}  # key: whether it succeeded, and until when that need not be written again
+
+
+class Lately(StrEnum):
+    NEVER_TRIED = "never_tried"
+    LIVE = "live"
+    FAILING = "failing"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointHealth:
+    """since: when the failing began, or the last success; None when it was never tried. reason: that of the last failure, while it lasts."""
+
+    state: Lately
+    since: datetime | None = None
+    reason: str = ""
+
+
+def note(resolved: ResolvedLLM, failure: str) -> None:
+    """One call was answered, or failed with this reason. Raises nothing of the database's: that it cannot be noted is logged."""
+    key = key_of(resolved)
+    if not _takes_turn(key, not failure):
+        return
+    now = timezone.now()
+    try:
+        if failure:
+            failed = {"failed_at": now, "reason": failure[:300]}
+            if not EndpointOutcome.objects.filter(key=key, failing_since__isnull=False).update(**failed):
+                _put(EndpointOutcome(key=key, failing_since=now, **failed), *failed, "failing_since")
+        else:
+            _put(EndpointOutcome(key=key, succeeded_at=now), "succeeded_at", "failing_since", "reason")
+    except Error as error:
+        with _lock:
+            _noted[key] = (not failure, time.monotonic() + AFTER_AN_ERROR)
+        log.warning(OUTCOME_NOT_NOTED, error=type(error).__name__)
+
+
+def health_of(resolved: ResolvedLLM) -> EndpointHealth:
+    """How the endpoint answered lately. One query."""
+    row = EndpointOutcome.objects.filter(key=key_of(resolved)).first()
+    if row is None:
+        return EndpointHealth(Lately.NEVER_TRIED)
+    if row.failing_since is not None:
+        return EndpointHealth(Lately.FAILING, row.failing_since, row.reason)
+    return EndpointHealth(Lately.LIVE, row.succeeded_at)
+
+
+def key_of(resolved: ResolvedLLM) -> str:
+    """One endpoint of one tenant. Tenants that share a server have keys of their own, and learn nothing of each other's outcomes."""
+    return hashlib.sha256(json.dumps([resolved.tenant, resolved.base_url, resolved.model]).encode()).hexdigest()
+
+
+def _put(row: EndpointOutcome, *fields: str) -> None:
+    EndpointOutcome.objects.bulk_create([row], update_conflicts=True, unique_fields=["key"], update_fields=fields)
+
+
+def _takes_turn(key: str, succeeded: bool) -> bool:
+    now = time.monotonic()
+    with _lock:
+        before, until = _noted.get(key, (not succeeded, 0.0))
+        if before is succeeded and now < until:
+            return False
+        if len(_noted) >= MAX_ENDPOINTS:
+            _noted.clear()
+        _noted[key] = (succeeded, now + EVERY)
+        return True

@@ -1,0 +1,143 @@
+"""A tenant's row from the write to the socket, in a network namespace: `unshare -rnm python -m tests.llm.tenant_lab FOLDER`.
+
+A real model listens on a private address; sinks on a metadata address, on the broker's and on this machine's count who comes. Each of a hostile
+tenant admin's URLs is tried, past the rules of writing, with the air gap on and off. Prints one JSON object.
+"""
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+MODEL, BROKER, METADATA = "10.77.0.5", "10.77.0.9", "169.254.169.254"
+OPERATORS_KEY = "sk-planted-operator-2718"
+NAMES = {
+    "localhost": "127.0.0.1",
+    "gw.internal": MODEL,
+    "loop.internal": "127.0.0.1",
+    "meta.internal": METADATA,
+    "alias.internal": BROKER,
+    "broker.internal": BROKER,
+}
+HOSTILE = (
+    "http://127.0.0.1:6379",
+    "http://localhost:6379",
+    "http://[::1]:6379",
+    "http://[::ffff:127.0.0.1]:6379",
+    "http://2130706433:6379",
+    "http://0.0.0.0:6379",
+    "http://loop.internal:6379",
+    f"http://{METADATA}",
+    "http://meta.internal",
+    f"http://{BROKER}:6379",
+    "http://broker.internal:6379",
+    "http://alias.internal:6379",
+    "http://alias.internal",
+)
+
+
+def isolate(folder: Path) -> list[str]:
+    """The namespace's addresses, names and sinks; returns the list that grows by each connection to a sink."""
+    for command in ("ip link set lo up", *(f"ip addr add {address}/32 dev lo" for address in (MODEL, BROKER, METADATA))):
+        subprocess.run(command.split(), check=True)
+    for name, content in {
+        "hosts": "".join(f"{address} {host}\n" for host, address in NAMES.items()),
+        "nsswitch.conf": "hosts: files\n",
+        "resolv.conf": "",
+    }.items():
+        path = folder / name
+        path.write_text(content)
+        if Path("/etc", name).exists():
+            subprocess.run(["mount", "--bind", path, os.path.realpath(f"/etc/{name}")], check=True)
+    listeners = []
+    for address, port in ((METADATA, 80), (BROKER, 6379), (BROKER, 80), ("127.0.0.1", 6379), ("127.0.0.1", 80)):
+        listener = socket.socket()
+        listener.bind((address, port))
+        listener.listen(16)
+        listeners.append(listener)
+    came: list[str] = []
+
+    def serve() -> None:
+        while True:
+            for ready in select.select(listeners, [], [])[0]:
+                connection, _ = ready.accept()
+                came.append("{}:{}".format(*ready.getsockname()))
+                connection.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    return came
+
+
+def tried(came: list[str]) -> dict[str, Any]:
+    import django
+
+    django.setup()
+
+    from django.conf import settings
+    from django.core.management import call_command
+
+    from airgap.policy import EgressPolicy
+    from llm.client import ChatClient, LLMError, Message
+    from llm.config import Secret
+    from llm.credentials import Wanted, save_credential
+    from llm.models import TenantCredential
+    from llm.probe import probe
+    from llm.resolver import resolve_llm_config
+    from tenants.models import Tenant
+    from tests.plugins import llm_server
+
+    call_command("migrate", verbosity=0)
+    acme = Tenant.objects.create(slug="acme", name="Acme")
+    seen: dict[str, Any] = {}
+    schema = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"], "additionalProperties": False}
+    ask = [Message("system", "You answer in one word."), Message("user", "Is 10.0.0.1 a private address?")]
+    with tempfile.TemporaryDirectory() as folder, llm_server.serving(MODEL, 8080, Path(folder)) as server:
+        wanted = Wanted(provider="local-vllm", base_url="http://gw.internal:8080", model=server.model, api_key=Secret(server.key))
+        save_credential(acme, wanted, by="alice")
+        resolved = resolve_llm_config("acme")
+        client = ChatClient(resolved, purpose="test", deadline=60)
+        reply = client.complete(ask, max_tokens=8)
+        seen["whole"] = [resolved.source, reply.text, reply.model, reply.completion_tokens]
+        seen["streamed"] = list(client.stream(ask, max_tokens=8))
+        seen["schema"] = client.complete(ask, max_tokens=40, json_schema=schema).text
+        seen["probe"] = probe(resolved).outcome
+        save_credential(acme, Wanted(api_key=Secret("sk-wrong"), base_url=f"{server.url}/v1/", version=1), by="alice")
+        seen["wrong key"] = probe(resolve_llm_config(acme)).outcome
+        row = TenantCredential.across_tenants.get()
+        for mode, policy in {"on": settings.AIRGAP_POLICY, "off": EgressPolicy()}.items():
+            settings.AIRGAP_POLICY = policy
+            for url in HOSTILE:
+                TenantCredential.across_tenants.filter(pk=row.pk).update(base_url=url, sealed_key="", provider="local-vllm")
+                try:
+                    ChatClient(resolve_llm_config("acme"), purpose="test", deadline=5).complete(ask, max_tokens=1)
+                except LLMError as error:
+                    seen.setdefault("hostile", {})[f"{mode} {url}"] = type(error).__name__
+    seen["came"] = list(came)
+    return seen
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    came = isolate(folder)
+    for address in (("127.0.0.1", 6379), ("meta.internal", 80)):  # the canary: the sinks see who comes before they are believed
+        socket.create_connection(address, 2).close()
+    for _ in range(100):
+        if len(came) == 2:
+            break
+        threading.Event().wait(0.02)
+    else:
+        raise SystemExit(f"the sinks see nothing: {came}")
+    came.clear()
+    os.environ |= {"DJANGO_SETTINGS_MODULE": "aisoc_admin.settings", "AISOC_DATA_DIR": str(folder / "var"), "AISOC_AIRGAPPED": "1"}
+    os.environ |= {"CELERY_BROKER_URL": "redis://broker.internal:6379/0", "LLM_BASE_URL": "http://ollama:11434", "LLM_API_KEY": OPERATORS_KEY}
+    print(json.dumps(tried(came)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The `llm_server` fixture: llama.cpp's OpenAI-compatible server with a small real model on loopback, from .venv-model (bin/peers makes it).
+
+One a session. It ends with the session, and with the test process even when that is killed.
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from aisoc_admin.lifeline import tied_to_this_process
+from tests.plugins.processes import free_port
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PYTHON = ROOT / ".venv-model" / "bin" / "python"
+KEY = "sk-planted-model-3141"
+MODEL = "smollm2"
+
+
+@dataclass(frozen=True, slots=True)
+class LLMServer:
+    """`url` is its origin; it wants `key`."""
+
+    url: str
+    key: str = KEY
+    model: str = MODEL
+
+
+def needs_model() -> None:
+    """Skips the test by name where the model is missing; fails it when AISOC_TEST_REQUIRE names `peers`."""
+    if PYTHON.exists():
+        return
+    problem = "The model server is not installed (.venv-model; bin/peers makes it)."
+    if "peers" in os.environ.get("AISOC_TEST_REQUIRE", "").split(","):
+        pytest.fail(problem)
+    pytest.skip(problem)
+
+
+@contextmanager
+def serving(host: str, port: int, folder: Path) -> Iterator[LLMServer]:
+    """The server on that address, for the time of the block. Raises RuntimeError with its log when it does not start."""
+    with (folder / "model.log").open("wb") as log:
+        process = subprocess.Popen(
+            [PYTHON, ROOT / "tests" / "plugins" / "llama.py", host, str(port), KEY],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8"},
+            preexec_fn=tied_to_this_process(signal.SIGKILL),
+        )
+        assert process.stdout is not None
+        try:
+            if not any(line.strip() == b"ready" for line in process.stdout):  # ends with the process
+                raise RuntimeError(f"The model server does not start:\n{(folder / 'model.log').read_text(errors='replace')[-2000:]}")
+            yield LLMServer(f"http://{host}:{port}")
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def llm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LLMServer]:
+    needs_model()
+    with serving("127.0.0.1", free_port(), tmp_path_factory.mktemp("model")) as server:
+        yield server
