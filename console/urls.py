@@ -5,7 +5,7 @@ from django.urls import path
 from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
-from console import assist_views, feed_views, indicator_views, views
+from console import assist_question_views, assist_views, feed_views, indicator_views, views
 
 app_name = "console"
 urlpatterns = [
@@ -32,5 +32,10 @@ urlpatterns = [
     path("settings/egress/egress.md", views.egress_md, name="egress_md"),
     path("assist/", assist_views.explain, name="assist"),
     path("assist/investigate/", assist_views.investigate, name="investigate"),
+    path("assist/query/", assist_question_views.question, {"capability": "nl_query"}, name="ask_query"),
+    path("assist/detection/", assist_question_views.question, {"capability": "nl_detection"}, name="ask_detection"),
+    path("assist/tuning/", assist_question_views.question, {"capability": "detection_loop"}, name="ask_tuning"),
+    path("assist/phishing/", assist_question_views.question, {"capability": "phishing"}, name="ask_phishing"),
+    path("assist/translation/", assist_question_views.question, {"capability": "translation"}, name="ask_translation"),
     path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("console/favicon.svg"))),
 ]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from llm.alert_schema import AlertSchema
@@ -52,9 +53,14 @@ class NlDetectionRequest(serializers.Serializer[object]):
     )
 
 
+@extend_schema_field(AlertSchema)
+class AlertField(serializers.DictField):
+    """An alert as Alert.read takes it; its errors come from there."""
+
+
 class DetectionLoopRequest(serializers.Serializer[object]):
     rule = serializers.CharField(max_length=MAX_RULE, help_text="Sigma YAML.", trim_whitespace=False)
-    alert = AlertSchema(help_text="The alert that was a false positive; its raw event is what the rule is evaluated on.")
+    alert = AlertField(help_text="The alert that was a false positive; its raw event is what the rule is evaluated on.")
     analyst_note = serializers.CharField(max_length=MAX_NOTE, allow_blank=True, required=False, default="")
     true_positives = serializers.ListField(
         child=serializers.DictField(),

@@ -1,5 +1,6 @@
 """The shipped cases of the capabilities that answer in one piece: how many there are, and what the deterministic answers score on them."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ OWN = ("nl_query", "nl_detection", "detection_loop", "phishing", "translation")
 @pytest.fixture(autouse=True)
 def no_indicators(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(lookups, "_lookups", [])
-    yield
+    return
 
 
 def scored(name: str, *parts: str) -> list[tuple[dict[str, Any], Any]]:
@@ -69,7 +70,7 @@ def test_a_wrong_answer_scores_less(name: str) -> None:
     suite = BY_NAME[name]
     found = list(cases(name))
     if name == "nl_query":
-        pairs = [(case, other) for case, other in zip(found, found[1:], strict=False) if "query" in case["expect"]]
+        pairs = [(case, other) for case, other in itertools.pairwise(found) if "query" in case["expect"]]
     elif name == "phishing":
         bad = next(case for case in found if case["expect"]["verdict"] == "phishing")
         pairs = [(case, bad) for case in found if case["expect"]["verdict"] == "benign"]

@@ -1,5 +1,6 @@
 """Triages an e-mail, a URL or a domain: our own indicators first, then the features by rule, then what a model adds within bounds."""
 
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Final
@@ -83,7 +84,8 @@ def by_rule(kind: Kind, content: str) -> tuple[list[Reason], str]:
             if host is None and ":" not in url[:12]:
                 url = f"https://{url}"
                 host = url_host(url)
-            if host is None and not url.lower().startswith(("data:", "javascript:", "vbscript:")):
+            named = host is not None and any(mark in host for mark in ".:") and not re.search(r"\s", url)
+            if not named and not url.lower().startswith(("data:", "javascript:", "vbscript:")):
                 raise BadContent("This is no URL: give it whole, such as https://host/path.")
             values, reasons, message = [url, host or ""], list(url_reasons(url)), url
         case Kind.DOMAIN:
