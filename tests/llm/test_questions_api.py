@@ -9,12 +9,14 @@ import yaml
 from django.test import Client
 from structlog.testing import capture_logs
 
+from aisoc_admin import tools
 from llm import limits, lookups, outcome
 from llm.capabilities.sigma.rules import read_rule
 from llm.uses import uses
 from tenants.accounts import issue_token
 from tenants.models import Tenant
 from tenants.roles import Role
+from tests.console.intel import record, stored
 from tests.plugins.model_server import ModelServer
 
 pytestmark = pytest.mark.django_db
@@ -206,12 +208,9 @@ def test_a_model_adds_reasons_within_bounds_and_overrules_no_known_bad_indicator
 
 
 def test_a_stored_indicator_decides(environment: Environment, token: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from aisoc_admin import tools
-    from tests.console.intel import indicator
-
     environment()
     monkeypatch.setattr(lookups, "_lookups", [tools._known_bad])
-    indicator("domain-name", "quiet.example")
+    stored(record(value="quiet.example"))
     answer = send("phishing/submit", {"kind": "domain", "content": "quiet[.]example"}, token).json()
     assert answer["verdict"] == "phishing"
     assert answer["reasons"][0]["name"] == "known_bad_indicator"
