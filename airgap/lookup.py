@@ -12,7 +12,7 @@ from airgap.policy import Decision, EgressPolicy
 from airgap.tenant_rule import Surroundings
 
 Refuse = Callable[[Decision, str, int], Exception]
-KEPT: Final = 15.0  # seconds that the addresses of the deployment's own hosts are taken for true
+KEPT: Final = 30.0  # seconds that the addresses of the deployment's own hosts are taken for true
 
 
 class Judge(Protocol):
@@ -53,13 +53,19 @@ class OwnAddresses:
         self._until = 0.0
 
     def surroundings(self) -> Surroundings:
-        with self._lock:
-            if time.monotonic() >= self._until:
-                for name, port in self._names.items():
-                    if self._policy.decide_host(name, port).allowed:
-                        self._known[name] = _canonical_addresses(name, port) or self._known.get(name, frozenset())
-                self._until = time.monotonic() + KEPT
-            return Surroundings(dict(self._known), is_of_this_machine)
+        """What is known now. Only who comes first waits for the look-up, and one at a time renews it."""
+        if time.monotonic() >= self._until and self._lock.acquire(blocking=self._until == 0.0):
+            try:
+                if time.monotonic() >= self._until:
+                    self._known = {name: self._looked_up(name, port) for name, port in self._names.items()}
+                    self._until = time.monotonic() + KEPT
+            finally:
+                self._lock.release()
+        return Surroundings(self._known, is_of_this_machine)
+
+    def _looked_up(self, name: str, port: int) -> frozenset[str]:
+        before = self._known.get(name, frozenset())
+        return _canonical_addresses(name, port) or before if self._policy.decide_host(name, port).allowed else before
 
 
 @lru_cache(maxsize=4)

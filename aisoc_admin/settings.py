@@ -191,7 +191,9 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["tenants.permissions.HasAnyRole"],
     "ENUM_NAME_OVERRIDES": {
         "IndicatorStatus": "threatintel.api.STATUS_CHOICES",
-        "LlmPath": "llm.questions_api.PATHS",
+        "LLMProvider": "llm.api.PROVIDERS",
+        "LLMPath": "llm.api.PATHS",
+        "TenantLLMProvider": "llm.credentials_api.PROVIDERS",
         "QueryLanguage": "llm.questions_api.LANGUAGES",
     },
 }

@@ -7,7 +7,6 @@ from typing import Final
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
-from rest_framework.exceptions import Throttled
 
 from console import errors
 from console.access import ReaderRequest, for_roles
@@ -15,7 +14,7 @@ from console.assist import TOOLS, answer_of
 from llm.alerts import Alert, AlertError
 from llm.capabilities import explain as explaining
 from llm.capabilities import investigate as investigating
-from llm.limits import asker, take
+from llm.limits import TooOften, asker, take
 from llm.ndjson import MEDIA_TYPE, Telling, told
 from tenants.models import Tenant
 from tenants.roles import EVERY_ROLE, LLM_USERS
@@ -52,8 +51,8 @@ def _asked(request: ReaderRequest, template: str, capability: str, tell: Tell) -
         take(capability, asker(request.acting, request.user.pk))
     except AlertError as error:
         return _refused(request, template, pasted, str(error), 400)
-    except Throttled as error:
-        return _refused(request, template, pasted, f"{error.detail}", 429, wait=error.wait)
+    except TooOften as error:
+        return _refused(request, template, pasted, f"{error.detail}", 429, wait=error.seconds)
     telling = tell(alert, request.acting.tenant)
     if _wants_lines(request):
         return told(telling)
@@ -61,14 +60,14 @@ def _asked(request: ReaderRequest, template: str, capability: str, tell: Tell) -
         return _page(request, template, pasted=pasted, answer=answer_of(telling))
 
 
-def _refused(request: ReaderRequest, template: str, pasted: str, problem: str, status: int, *, wait: float | None = None) -> HttpResponse:
+def _refused(request: ReaderRequest, template: str, pasted: str, problem: str, status: int, *, wait: int | None = None) -> HttpResponse:
     response: HttpResponse
     if _wants_lines(request):
         response = JsonResponse({"code": "throttled" if status == 429 else "invalid", "detail": problem}, status=status)
     else:
         response = _page(request, template, pasted=pasted, problem=problem, status=status)
     if wait is not None:
-        response.headers["Retry-After"] = str(int(wait))
+        response.headers["Retry-After"] = str(wait)
     return response
 
 

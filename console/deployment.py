@@ -9,6 +9,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from airgap.snapshot import AirgapSnapshot, UrlDecision, airgap_snapshot, explain_url
+from console.capabilities import CapabilityRow, capability_rows
+from console.database import DATABASE_AWAY
 from console.egress import blocked_lately
 from console.fleet import Fleet, read_fleet
 from console.guard import guard_sentence, guard_verdict
@@ -16,6 +18,8 @@ from console.process import ProcessSnapshot, process_snapshot
 from console.provenance import Origin, origin_of
 from console.verdict import Banner, deployment_banner, llm_verdict
 from llm.config import LLMConfig, Provider, from_environment
+from llm.outcomes import EndpointHealth, health_of
+from llm.resolver import resolved_for
 from llm.snapshot import LLMSnapshot, llm_snapshot
 from threatintel.snapshot import Verdict
 
@@ -35,7 +39,7 @@ class LanguageModel:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentPage:
-    """One answer of the page, in HTML, Markdown and JSON alike. `blocked`: attempts of the last 24 h, None when not known."""
+    """One answer of the page, in HTML, Markdown and JSON alike. `blocked`: attempts of the last 24 h; it, `lately` and `capabilities` are None when not known."""
 
     banner: Banner
     computed_at: datetime
@@ -44,6 +48,8 @@ class DeploymentPage:
     process: ProcessSnapshot
     fleet: Fleet
     blocked: int | None
+    lately: EndpointHealth | None
+    capabilities: list[CapabilityRow] | None
     guard_verdict: Verdict
     guard_sentence: str
     origins: Mapping[str, Origin]
@@ -57,6 +63,8 @@ class DeploymentPage:
             "airgap": self.airgap.as_dict(),
             "blocked_24h": self.blocked,
             "llm": self.model.snapshot.as_dict(),
+            "llm_lately": None if self.lately is None else asdict(self.lately),
+            "capabilities": None if self.capabilities is None else [row.as_dict() for row in self.capabilities],
             "processes": [row.as_dict() for row in self.fleet.rows],
             "seen_by": self.process.as_dict(),
             "origins": {name: asdict(origin) for name, origin in self.origins.items()},
@@ -66,19 +74,29 @@ class DeploymentPage:
 def deployment_page() -> DeploymentPage:
     """Computed from this process, and from the heartbeats of all when the database is there."""
     airgap, model, process = airgap_snapshot(), language_model(), process_snapshot()
-    fleet = read_fleet(process)
+    fleet, lately = read_fleet(process), answered_lately()
     return DeploymentPage(
-        banner=deployment_banner(airgap, process.guard, model.snapshot, process.checks, fleet),
+        banner=deployment_banner(airgap, process.guard, model.snapshot, process.checks, fleet, lately),
         computed_at=timezone.now(),
         airgap=airgap,
         model=model,
         process=process,
         fleet=fleet,
         blocked=blocked_lately(),
+        lately=lately,
+        capabilities=capability_rows(),
         guard_verdict=guard_verdict(airgap.enabled, process.guard),
         guard_sentence=guard_sentence(airgap.enabled, process.guard),
         origins=origins(model.snapshot),
     )
+
+
+def answered_lately() -> EndpointHealth | None:
+    """How the environment's endpoint answered; None when the database is away."""
+    try:
+        return health_of(resolved_for(None))
+    except DATABASE_AWAY:
+        return None
 
 
 def language_model() -> LanguageModel:

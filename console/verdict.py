@@ -7,6 +7,7 @@ from airgap.snapshot import AirgapSnapshot, GuardSnapshot
 from console.fleet import Fleet
 from console.guard import guard_verdict
 from console.wording import in_words, sentence_case
+from llm.outcomes import EndpointHealth, Lately
 from llm.resolver import Path
 from llm.snapshot import LLMSnapshot
 from threatintel.snapshot import FeedSnapshot, Verdict
@@ -25,9 +26,16 @@ class Banner:
     points: tuple[str, ...] = ()
 
 
-def deployment_banner(airgap: AirgapSnapshot, guard: GuardSnapshot, llm: LLMSnapshot, checks: Mapping[str, str], fleet: Fleet) -> Banner:
+def deployment_banner(
+    airgap: AirgapSnapshot,
+    guard: GuardSnapshot,
+    llm: LLMSnapshot,
+    checks: Mapping[str, str],
+    fleet: Fleet,
+    lately: EndpointHealth | None = None,
+) -> Banner:
     """The verdict on the deployment, as far as this process knows it. FAILING, UNKNOWN, ATTENTION, OFF, OK: the worst wins."""
-    points = (*_fleet_points(fleet), *_llm_points(llm), *_check_points(checks))
+    points = (*_fleet_points(fleet), *_llm_points(llm, lately), *_check_points(checks))
     if guard_verdict(airgap.enabled, guard) is Verdict.FAILING:
         sentence = "The process guard is set to enforce, but it is not working in this process. Restart it; its log says why."
         return Banner(Verdict.FAILING, sentence, points)
@@ -106,7 +114,9 @@ def _fleet_points(fleet: Fleet) -> tuple[str, ...]:
     return (*points[:MOST_POINTS], *((f"{rest} more; see the table of processes.",) if rest > 0 else ()))
 
 
-def _llm_points(llm: LLMSnapshot) -> tuple[str, ...]:
+def _llm_points(llm: LLMSnapshot, lately: EndpointHealth | None) -> tuple[str, ...]:
+    if llm.effective_path == Path.LIVE and lately is not None and lately.state is Lately.FAILING:
+        return (f"The language model is configured and allowed, but its last call failed. {lately.reason}",)
     if llm.effective_path == Path.LIVE or llm.provider == NO_PROVIDER:
         return ()
     return (f"Answers take the deterministic fallback. {llm.policy_note}",)

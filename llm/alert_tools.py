@@ -15,9 +15,7 @@ def _explained(alert: Alert) -> Iterator[Finding]:
     classified = classify(alert)
     ocsf = classified.ocsf
     source = f"OCSF {versions()['ocsf']}"
-    yield Finding(
-        "OCSF class", f"{ocsf.uid} {ocsf.name}", source, f"The alert is classed as {ocsf.name} ({ocsf.category}): {_lowered(classified.why)}"
-    )
+    yield Finding("OCSF class", f"{ocsf.uid} {ocsf.name}", source, f"The alert is classed as {ocsf.name} ({ocsf.category}). {classified.why}")
     for one in evidence_of(alert):
         note = f", {one.annotation}" if one.annotation else ""
         yield Finding(one.label, one.value, "the alert", f"{one.label}: {one.value}{note}.")
@@ -33,10 +31,6 @@ def _technique_data(alert: Alert) -> Iterator[Finding]:
         yield Finding("What it is", technique.description, source)
     if not found:
         yield Finding("Technique", "none", source, "No technique is named in the alert or recognised in it.")
-
-
-def _lowered(sentence: str) -> str:
-    return sentence if sentence[:2].isupper() else sentence[0].lower() + sentence[1:]
 
 
 EXPLAIN = Tool("explain", "Explain the alert", "its class, and who, where and what the event itself names", _explained)

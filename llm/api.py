@@ -15,9 +15,12 @@ from llm.snapshot import llm_snapshot, tenant_snapshot
 from tenants.permissions import HasRole, acting_in
 from tenants.roles import EVERY_ROLE
 
+PROVIDERS = [(item.value, item.value) for item in Provider]
+PATHS = [(item.value, item.value) for item in Path]
+
 
 class LLMStatus(serializers.Serializer[object]):
-    provider = serializers.ChoiceField(choices=[(item.value, item.value) for item in Provider])
+    provider = serializers.ChoiceField(choices=PROVIDERS)
     model = serializers.CharField(allow_null=True)
     base_url = serializers.CharField(allow_null=True)
     host = serializers.CharField(allow_null=True)
@@ -25,7 +28,7 @@ class LLMStatus(serializers.Serializer[object]):
     airgap_enabled = serializers.BooleanField()
     airgap_compliant = serializers.BooleanField()
     is_local = serializers.BooleanField()
-    effective_path = serializers.ChoiceField(choices=[(item.value, item.value) for item in Path])
+    effective_path = serializers.ChoiceField(choices=PATHS)
     policy_note = serializers.CharField()
     source = serializers.ChoiceField(  # type: ignore[assignment]
         choices=[(item.value, item.value) for item in Source], required=False, help_text="With ?tenant= only."

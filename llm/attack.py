@@ -215,8 +215,10 @@ def _all(alert: Alert) -> Iterator[Found]:
     for name, id in technique_by_name().items():
         if name in prose:
             yield Found(known[id], How.NAME, known[id].name)
-    searched = alert.text[:_MAX_SEARCHED].lower()
-    by_place = sorted((match.start(), id, match[0]) for pattern, id in _PATTERNS if (match := pattern.search(searched)))
-    for _, id, words in by_place:
+    text = alert.text[:_MAX_SEARCHED]
+    searched = text.lower()
+    written = text if len(text) == len(searched) else searched  # a few letters change their length in lower case
+    by_place = sorted((*match.span(), id) for pattern, id in _PATTERNS if (match := pattern.search(searched)))
+    for start, end, id in by_place:
         if id in known:
-            yield Found(known[id], How.BEHAVIOUR, " ".join(words.split())[:80])
+            yield Found(known[id], How.BEHAVIOUR, " ".join(written[start:end].split())[:80])

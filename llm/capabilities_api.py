@@ -36,7 +36,7 @@ class CapabilityView(APIView):
     capability = ""
 
     def asked_by(self, request: Request) -> Acting:
-        """Who asks, counted against their limit. Raises Throttled."""
+        """Who asks, counted against their limit. Raises TooOften."""
         now = acting(request)
         if now is None:
             raise PermissionDenied

@@ -20,7 +20,6 @@ import httpx
 from airgap.active import active_tenant_rule
 from airgap.transport import AirgapBlocked, BodyTooLarge, RedirectRefused, gated_client
 from llm import outcomes
-from llm.config import Secret
 from llm.dialects import Ask, Reply, Unreadable, dialect_of, parsed
 from llm.dialects import Message as Message
 from llm.resolver import ResolvedLLM
@@ -125,11 +124,7 @@ class ChatClient:
 
     def _refusal(self) -> LLMError | None:
         """Why nothing is sent at all."""
-        if not self._resolved.allowed:
-            return LLMBlocked(self._resolved.reason)
-        if not is_sendable(self._resolved.key):
-            return LLMBlocked("The API key has characters that no HTTP header may have. Enter it again.")
-        return None
+        return None if self._resolved.allowed else LLMBlocked(self._resolved.reason)
 
     @contextmanager
     def _answer(self, ask: Ask) -> Iterator[httpx.Response]:
@@ -202,12 +197,6 @@ class _Status(Exception):
 
 
 _KNOWN: Final = (AirgapBlocked, httpx.HTTPError, Unreadable, BadStream, _Status)
-
-
-def is_sendable(key: Secret) -> bool:
-    """Whether a key can stand in a header (RFC 9110 section 5.5); the HTTP library's own error would quote it."""
-    text = key.reveal()
-    return text.isascii() and (text.isprintable() and " " not in text)
 
 
 def _broke_before_an_answer(error: httpx.HTTPError) -> bool:

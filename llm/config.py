@@ -49,6 +49,11 @@ class Secret:
     def reveal(self) -> str:
         return self._text
 
+    @property
+    def sendable(self) -> bool:
+        """Whether it can stand in a header (RFC 9110 section 5.5). An HTTP library's own error would quote one that cannot."""
+        return self._text.isascii() and self._text.isprintable() and " " not in self._text
+
     def __bool__(self) -> bool:
         return bool(self._text)
 

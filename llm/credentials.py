@@ -15,7 +15,6 @@ from django.utils import timezone
 from airgap.active import active_tenant_rule
 from airgap.hosts import DEFAULT_PORTS, Malformed, Url
 from airgap.tenant_rule import TenantRule
-from llm.client import is_sendable
 from llm.config import DEFAULT_URLS, VENDORS, LLMConfig, Provider, Secret
 from llm.credential_rows import origin_of
 from llm.models import TENANT_PROVIDERS, CredentialChange, TenantCredential
@@ -138,7 +137,7 @@ def _checked(wanted: Wanted, row: TenantCredential | None, rule: TenantRule) -> 
     if len(model) > MAX_MODEL or not model.isprintable():
         raise CredentialError(422, "invalid", f"A model's name has at most {MAX_MODEL} printable characters.", "model")
     key = Secret(wanted.api_key.reveal().strip())
-    if len(key.reveal()) > MAX_KEY or not is_sendable(key):
+    if len(key.reveal()) > MAX_KEY or not key.sendable:
         raise CredentialError(422, "invalid", f"A key has at most {MAX_KEY} printable ASCII characters and no blank.", "api_key")
     checked = _Checked(provider, base_url, model, enabled, key)
     _check_url(checked, rule)

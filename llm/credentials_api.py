@@ -13,17 +13,18 @@ from rest_framework.views import APIView
 
 from airgap.bodies import bounded_json
 from llm import limits
+from llm.api import PATHS
 from llm.config import Secret
 from llm.credentials import CredentialError, Wanted, host_of, note_test, remove_credential, save_credential
 from llm.models import TENANT_PROVIDERS, TenantCredential
 from llm.probe import ProbeOutcome, probe
-from llm.resolver import Path, ResolvedLLM, Source, resolve_llm_config, resolved_for
+from llm.resolver import ResolvedLLM, Source, resolve_llm_config, resolved_for
 from tenants.models import Tenant
 from tenants.permissions import acting_in
 from tenants.roles import CREDENTIAL_READERS, CREDENTIAL_WRITERS
 from tenants.scope import tenant_scope
 
-_CHOICES: Final = [(provider.value, provider.value) for provider in TENANT_PROVIDERS]
+PROVIDERS: Final = [(provider.value, provider.value) for provider in TENANT_PROVIDERS]
 _TENANT: Final = OpenApiParameter("tenant", str, description="The tenant's slug. May be left out by who acts for one tenant.")
 MAX_BODY: Final = 32 * 1024
 
@@ -36,11 +37,11 @@ class Effective(serializers.Serializer[object]):
     host = serializers.CharField(allow_null=True)
     rule = serializers.CharField(allow_null=True)
     reason = serializers.CharField()
-    path = serializers.ChoiceField(choices=[(item.value, item.value) for item in Path])
+    path = serializers.ChoiceField(choices=PATHS)
 
 
 class Credential(serializers.Serializer[object]):
-    provider = serializers.ChoiceField(choices=_CHOICES)
+    provider = serializers.ChoiceField(choices=PROVIDERS)
     base_url = serializers.CharField(allow_null=True)
     model = serializers.CharField(allow_null=True)
     has_api_key = serializers.BooleanField()
@@ -56,7 +57,7 @@ class Credential(serializers.Serializer[object]):
 class CredentialWrite(serializers.Serializer[object]):
     """What is left out stays as it is stored; null clears. A key that is left out, null or blank is kept."""
 
-    provider = serializers.ChoiceField(choices=_CHOICES, required=False, help_text="Required where there is no row yet.")
+    provider = serializers.ChoiceField(choices=PROVIDERS, required=False, help_text="Required where there is no row yet.")
     base_url = serializers.CharField(required=False, allow_null=True, allow_blank=True)
     model = serializers.CharField(required=False, allow_null=True, allow_blank=True)
     api_key = serializers.CharField(required=False, allow_null=True, allow_blank=True, write_only=True)

@@ -76,7 +76,7 @@ _KINDS: Final = (
     _kind("Result", "outcome result outcome.result outcome.reason errorcode status logonresult"),
     _kind("Place", "country city location geo.country geo.countryname geographicalcontext.country region awsregion"),
     _kind("Client", "useragent useragent.original user_agent client.useragent useragent.rawuseragent"),
-    _kind("Event", "eventid eventcode"),
+    _kind("Event id", "eventid eventcode"),
 )
 _ENCODED = re.compile(r"(?i)-e(?:nc(?:odedcommand)?)?\s+[a-z0-9+/=]{16}|frombase64string")
 _DOWNLOADS = re.compile(r"(?i)downloadstring|downloadfile|invoke-webrequest|urlcache|\bcurl\b|\bwget\b|https?://")

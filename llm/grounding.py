@@ -24,8 +24,8 @@ _WORD = re.compile(r"[A-Za-z0-9]{4,}")
 _COMMON = frozenset(
     re.findall(
         r"\w+",
-        "alert about after also been could detected does event following from have here into more security should some such system than that their them then"
-        " there these they this those very what when where which will with would your activity data value label source title true false none",
+        "alert about after also been could detected does following from have here into more security should some such system than that their them then"
+        " there these they this those very what when where which will with would your data value label source title true false none",
     )
 )
 MIN_LENGTH: Final = 40  # characters of a narrative

@@ -15,16 +15,24 @@ BURST: Final = 20  # answers of one capability
 WINDOW: Final = 60.0  # seconds, any
 
 
+class TooOften(Throttled):
+    """429, with Retry-After: `seconds` until there is room again."""
+
+    def __init__(self, what: str, seconds: int) -> None:
+        super().__init__(wait=seconds, detail=f"At most {BURST} answers of {what} in {WINDOW:.0f} seconds.")
+        self.seconds = seconds
+
+
 def asker(acting: Acting, user_id: object) -> str:
     """Who shares a limit: everybody of a tenant; without a tenant each user for themselves."""
     return f"tenant:{acting.slug}" if acting.tenant is not None else f"user:{user_id}"
 
 
 def take(what: str, who: str) -> None:
-    """Count one answer of the capability `what` for `who`, as asker() names them. Raises Throttled (429, with Retry-After) when the window is full."""
+    """Count one answer of the capability `what` for `who`, as asker() names them. Raises TooOften when the window is full."""
     wait = _wait(what, who)
     if wait > 0:
-        raise Throttled(wait=math.ceil(wait), detail=f"At most {BURST} answers of {what} in {WINDOW:.0f} seconds.")
+        raise TooOften(what, math.ceil(wait))
 
 
 def _wait(what: str, who: str, clock: Callable[[], float] = time.time) -> float:

@@ -69,7 +69,7 @@ class Model:
     def json(self, instructions: str, data: Any, schema: dict[str, Any], *, max_tokens: int) -> Any:
         """The model's JSON on `data`. The server is asked to keep to `schema`; whether it did is checked here. Raises LLMBadAnswer."""
         hidden, messages = _prompt(instructions, data)
-        text = self._client().complete(messages, max_tokens=max_tokens, json_schema=schema).text
+        text = self._client().complete(messages, max_tokens=max_tokens, json_schema=_shape(schema)).text
         try:
             value = json.loads(text)
             jsonschema.validate(value, schema)
@@ -85,9 +85,9 @@ class Model:
 
     def _client(self) -> ChatClient:
         left = self._until - time.monotonic()
-        if left <= 0:
+        if left < 0.1:
             raise LLMUnreachable("The model took longer than an answer may take.")
-        return ChatClient(self._resolved, purpose=self._purpose, deadline=left)
+        return ChatClient(self._resolved, purpose=self._purpose, deadline=round(left, 1))
 
 
 def live_or_fallback(
@@ -166,11 +166,19 @@ _CAUSES: Final[tuple[tuple[type[Exception], Cause], ...]] = (
     (LLMRejected, Cause.REJECTED),
     (LLMBadAnswer, Cause.INVALID),
 )
+_BOUNDS: Final = frozenset(("minLength", "maxLength", "minItems", "maxItems", "uniqueItems", "pattern", "minimum", "maximum"))
 _slots = threading.BoundedSemaphore(MAX_CALLS)
+
+
+def _shape(schema: Any) -> Any:
+    """The schema without its bounds: hosted servers refuse some, local ones compile them into grammars that take half a minute."""
+    if isinstance(schema, dict):
+        return {key: _shape(value) for key, value in schema.items() if key not in _BOUNDS}
+    return [_shape(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def _prompt(instructions: str, data: Any) -> tuple[Hidden, list[Message]]:
     hidden = Hidden(data)
-    shown = hidden.hide(data) if isinstance(data, str) else json.dumps(hidden.hide_json(data), ensure_ascii=False, indent=1)
+    shown = hidden.hide(data) if isinstance(data, str) else json.dumps(hidden.hide_json(data, most=MAX_PROMPT), ensure_ascii=False, indent=1)
     evidence, rule = fenced(shown if len(shown) <= MAX_PROMPT else f"{shown[:MAX_PROMPT]}\n(cut off here)")
     return hidden, [Message("system", f"{instructions}\n{rule}"), Message("user", evidence)]

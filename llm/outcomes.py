@@ -8,12 +8,13 @@ import json
 import threading
 import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 import structlog
 from django.db import Error
+from django.db.models import Q
 from django.utils import timezone
 
 from llm.models import EndpointOutcome
@@ -23,6 +24,7 @@ OUTCOME_NOT_NOTED = "llm.outcome_not_noted"
 EVERY: Final = 5.0  # seconds
 AFTER_AN_ERROR: Final = 30.0  # seconds: a database that is away must not slow every call down
 MAX_ENDPOINTS: Final = 1024
+FORGOTTEN: Final = timedelta(days=30)  # without a call
 
 log = structlog.stdlib.get_logger("llm")
 _lock = threading.Lock()
@@ -57,10 +59,19 @@ def note(resolved: ResolvedLLM, failure: str) -> None:
                 _put(EndpointOutcome(key=key, failing_since=now, **failed), *failed, "failing_since")
         else:
             _put(EndpointOutcome(key=key, succeeded_at=now), "succeeded_at", "failing_since", "reason")
+        if now.second == 0:  # now and then
+            forget(now)
     except Error as error:
         with _lock:
             _noted[key] = (not failure, time.monotonic() + AFTER_AN_ERROR)
         log.warning(OUTCOME_NOT_NOTED, error=type(error).__name__)
+
+
+def forget(now: datetime) -> None:
+    """Remove what nobody has called for long: an endpoint that was replaced leaves its row behind."""
+    old = now - FORGOTTEN
+    long_ago = [Q(**{f"{name}__isnull": True}) | Q(**{f"{name}__lt": old}) for name in ("succeeded_at", "failed_at")]
+    EndpointOutcome.objects.filter(*long_ago).delete()
 
 
 def health_of(resolved: ResolvedLLM) -> EndpointHealth:

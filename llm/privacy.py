@@ -16,6 +16,8 @@ from airgap.hosts import Host, Malformed
 from airgap.policy import Rule, classify
 
 MAX_DEPTH: Final = 32
+MAX_TEXT: Final = 200_000  # characters of a whole value
+LEFT_OUT: Final = "(left out)"
 MAX_KNOWN: Final = 400  # names taken from fields; more are found by their shape alone
 _CARRIER_NAT = "100."
 
@@ -44,10 +46,11 @@ _PART = r"[^\\/:*?\"<>|\r\n]{1,255}"
 _LAST = rf"(?:[^\\/:*?\"<>|\r\n]{{1,200}}?{_EXTENSION}|[^\s\\/:*?\"<>|]*)"
 _SECRET_WORD = r"(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|connectionstring)"  # noqa: S105 - the words for one
 _SECRET_NAME = rf"(?:[\w-]{{0,40}}{_SECRET_WORD}[\w-]{{0,40}}|pwd|pass)"
+_HOST_WORD = r"(?:host|computer|workstation|server|machine|device|endpoint)"
 _VALUE = r"(?P<it>\"[^\"\r\n]+\"|'[^'\r\n]+'|[^\s\"',;&]+)"
 _SHAPES: Final[tuple[tuple[Kind, re.Pattern[str]], ...]] = (
     (Kind.TEXT, TOKEN),
-    (Kind.SECRET, re.compile(r"-----BEGIN [A-Z0-9 ]{1,40}-----.{0,20000}?(?:-----END [A-Z0-9 ]{1,40}-----|\Z)", re.DOTALL)),
+    (Kind.SECRET, re.compile(r"-----BEGIN [A-Z0-9 ]{1,40}-----(?:[^-]|-(?!----)){0,20000}(?:-----END [A-Z0-9 ]{1,40}-----)?")),
     (Kind.SECRET, re.compile(r"(?<![\w-])eyJ[\w-]{5,}\.[\w-]{5,}(?:\.[\w-]*)?")),
     (Kind.SECRET, re.compile(r"(?i)authorization[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?P<it>(?:[a-z]{3,12}\s{1,4})?[^\s\"',;]+)")),
     (Kind.SECRET, re.compile(r"(?i)(?<![\w-])(?:basic|bearer)\s{1,4}(?P<it>[\w.~+/=-]{8,})")),
@@ -71,8 +74,25 @@ _SHAPES: Final[tuple[tuple[Kind, re.Pattern[str]], ...]] = (
     (Kind.PATH, re.compile(r"(?<=file://)/[^\s\"'<>]+")),
     (Kind.USER, re.compile(r"(?<![\w\\:.%/-])[A-Za-z][\w.-]{0,30}\\{1,2}[\w.$-]{1,64}(?![\\\w])")),
     (Kind.USER, re.compile(r"(?<![\w-])S-1-5-21(?:-[0-9]{1,10}){3,5}(?![\w-])")),
-    (Kind.USER, re.compile(r"(?i)(?<![a-z])(?:user|username|account|login)[\"']?\s{0,2}[:=]\s{0,2}[\"']?(?P<it>[\w.@$-]{2,64})")),
-    (Kind.USER, re.compile(r"(?i)(?<![\w-])(?:user|account)\s[\"']?(?P<it>[a-z0-9]{1,30}(?:[._][\w.-]{0,39}\w|[0-9]{1,8}))(?!\w)")),
+    (
+        Kind.USER,  # user=…, "username": "…", Account Name: …
+        re.compile(r"(?i)(?<![a-z])(?:user|account|login|logon)(?:[ _-]?name)?[\"']?\s{0,4}[:=]\s{0,8}[\"']?(?P<it>[\w.@$-]{2,64})"),
+    ),
+    (Kind.USER, re.compile(r"(?i)(?<![\w-])(?:user|account|employee)\s[\"']?(?P<it>[a-z0-9](?:[\w.-]{0,62}\w)?)(?!\w)")),
+    (Kind.USER, re.compile(r"(?i)(?<![\w-])for (?:invalid )?(?:user )?(?P<it>[a-z_][\w.-]{1,31}) from(?!\w)")),  # sshd
+    (Kind.USER, re.compile(r"(?i)sudo(?:\[[0-9]{1,8}\])?:\s{1,4}(?P<it>[\w.-]{2,32}) :")),
+    (Kind.USER, re.compile(r"(?i):(?:user|assumed-role)/(?P<it>[^\s\"',;]{2,128})")),  # ARN
+    (Kind.USER, re.compile(r"(?i)(?<!\w)(?:CN|OU|UID)=[^,;=\r\n]{1,128}(?:,\s?(?:CN|OU|DC|UID|O|C)=[^,;=\s]{1,128}){1,16}")),  # LDAP
+    (Kind.USER, re.compile(r"(?i)Name=[\"'](?:Target|Subject|Caller)?(?:User|Account)(?:Name|Sid)?[\"']>(?P<it>[^<]{2,128})<")),  # Windows events
+    (Kind.HOST, re.compile(r"(?i)Name=[\"'](?:(?:Target|Subject)DomainName|WorkstationName|TargetServerName)[\"']>(?P<it>[^<]{2,128})<")),
+    (Kind.HOST, re.compile(r"(?i)<Computer>(?P<it>[^<]{2,128})<")),
+    (
+        Kind.HOST,
+        re.compile(rf"(?i)(?<![a-z]){_HOST_WORD}(?:[ _-]?name)?[\"']?\s{{0,4}}[:=]\s{{0,8}}[\"']?(?P<it>[\w-]{{2,63}})(?!\.?[\w-])"),
+    ),
+    (Kind.HOST, re.compile(r"(?i)(?<![a-z])account domain\s{0,4}:\s{0,8}(?P<it>[\w.-]{2,63})")),
+    (Kind.HOST, re.compile(rf"(?i)(?<![\w-]){_HOST_WORD}\s[\"']?(?P<it>[a-z][\w-]{{0,62}}[0-9-][\w-]{{0,62}})(?![\w.])")),
+    (Kind.HOST, re.compile(r"(?i)(?<![\w-])ip-[0-9]{1,3}(?:-[0-9]{1,3}){3}(?![\w-])")),  # what clouds call a machine
     (Kind.MAC, re.compile(r"(?<![\w:-])(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}(?![\w:-])")),
 )
 _IPV4 = re.compile(rf"(?<![\w.])[0-9]{{1,3}}(?:{_DOT}[0-9]{{1,3}}){{3}}(?![0-9])")
@@ -109,6 +129,20 @@ _NOBODY = frozenset(
         assumedrole name login account info support noreply no-reply security root$ windows linux macos the"""
     )
 )
+# What follows "user" or "account" in a sentence without being anybody's name.
+_ORDINARY = _NOBODY | frozenset(
+    _words(
+        """access accessed account accounts activity added agent also and are as at attempted attempts authenticated been before behavior behaviour by
+        can change changed changes clicked connected could created creation data deactivated deleted denied did disabled does domain downloaded
+        enabled entered executed failed failure for from group groups had has have his id identity if in interaction is lifecycle locked
+        lockout logged login logon management may might modified moved name names never not of on opened or owner password performed policy
+        principal privileges profile ran received removed renamed reported requested reset risk role roles session sessions should sid
+        sign signed signs started take takeover that then this through to tried type unlocked until used was were when where which who
+        whose will with without"""
+    )
+)
+# Letters that look like others or like nothing, which would part an address for the search and not for a reader.
+_LIKE_ASCII = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | dict.fromkeys((0x00AD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF))
 
 
 class Hidden:
@@ -120,12 +154,14 @@ class Hidden:
         self._texts: dict[str, str] = {}
         self._counts: dict[Kind, int] = {}
         self._names: dict[str, Kind] = {}
+        self._left = 0
         for source in sources:
             self._learn(source)
         self._known = _alternatives(self._names)
 
     def hide(self, text: str) -> str:
         """The text with everything that is to stay here replaced."""
+        text = text if text.isascii() else text.translate(_LIKE_ASCII)
         parts: list[str] = []
         at = 0
         for start, end, kind in _joined(self._spans(text)):
@@ -133,8 +169,9 @@ class Hidden:
             at = end
         return "".join(parts) + text[at:]
 
-    def hide_json(self, value: Any) -> Any:
-        """The same JSON value with every text hidden, keys too; a text in a field for secrets goes whole."""
+    def hide_json(self, value: Any, *, most: int = MAX_TEXT) -> Any:
+        """The same JSON value with every text hidden, keys too; a text in a field for secrets goes whole. After `most` characters texts are left out."""
+        self._left = most
         return self._walk(value, 0, secret=False)
 
     def restore(self, text: str) -> str:
@@ -215,7 +252,13 @@ class Hidden:
             return [self._walk(item, depth + 1, secret=secret) for item in value]
         if secret and value not in (None, "", True, False):
             return self._token(Kind.SECRET, str(value))
-        return self.hide(value) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        if self._left <= 0:
+            return LEFT_OUT
+        hidden = self.hide(value)
+        self._left -= len(hidden)
+        return hidden
 
     def _learn(self, source: Any) -> None:
         """Names of people and hosts, by the fields that hold them and by the paths and accounts in the text."""
@@ -232,6 +275,7 @@ class Hidden:
                 self._learn_text(value.strip(), field, above)
 
     def _learn_text(self, text: str, field: str, above: str) -> None:
+        text = text if text.isascii() else text.translate(_LIKE_ASCII)
         for kind, fields in ((Kind.USER, _USER_FIELDS), (Kind.HOST, _HOST_FIELDS)):
             if len(text) <= 128 and (field in fields or (above in fields and field in _NAMING)) and not (field in fields and _is_public_name(text)):
                 self._name(text, kind)
@@ -273,7 +317,9 @@ def _shaped(text: str) -> Iterator[tuple[int, int, Kind]]:
     for kind, shape in _SHAPES:
         for match in shape.finditer(text):
             if kind is not Kind.EMAIL or not _IN_USER_INFO.search(text, max(0, match.start() - 200), match.start()):
-                yield *match.span("it" if "it" in shape.groupindex else 0), kind
+                found = match["it"] if "it" in shape.groupindex else match[0]
+                if kind is not Kind.USER or found.lower() not in _ORDINARY:
+                    yield *match.span("it" if "it" in shape.groupindex else 0), kind
 
 
 def _names_in(text: str) -> Iterator[tuple[str, Kind]]:

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from airgap.bodies import bounded_json
+from llm.api import PATHS
 from llm.capabilities.nl_query.capability import Engine
 from llm.capabilities.phishing.capability import MAX_CONTENT
 from llm.capabilities.phishing.reasons import Verdict
@@ -30,10 +31,8 @@ from llm.questions import (
     Question,
     TranslationRequest,
 )
-from llm.resolver import Path
 
-PATHS: Final = [(one.value, one.value) for one in Path]  # the schema names this set LlmPath
-LANGUAGES: Final = [(one.value, one.value) for one in Target]  # and this one QueryLanguage
+LANGUAGES: Final = [(one.value, one.value) for one in Target]  # the schema names this set QueryLanguage
 
 
 class MadeSchema(serializers.Serializer[object]):

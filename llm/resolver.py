@@ -118,6 +118,8 @@ def _judged(config: LLMConfig, source: Source, decision: Decision, policy: Egres
         problem = f"The API key is missing: {config.host} is a hosted service and needs one."
         if tenant:
             problem = f"{problem} The operator's key is not used for a tenant's URL."
+    if not config.key.sendable:
+        problem = problem or "The API key has characters that no HTTP header may have. Enter it again."
     reason = problem or _live_reason(config, policy) if decision.allowed else decision.reason
     path = Path.FALLBACK if problem or not decision.allowed else Path.LIVE
     return ResolvedLLM(config, source, compliant=decision.allowed, rule=decision.rule, path=path, reason=reason, tenant=tenant)

@@ -19,7 +19,7 @@ from llm.evidence import Evidence, evidence_of
 from llm.grounding import ungrounded
 from llm.next_steps import NextStep, next_steps
 from llm.ocsf import Classified, classify
-from llm.outcome import MODEL_FAULTS, Chance, Model
+from llm.outcome import BUDGET, MODEL_FAULTS, Chance, Model
 from llm.privacy import without_secrets
 from llm.resolver import Path
 from llm.tables import versions
@@ -28,6 +28,7 @@ from tenants.models import Tenant
 CAPABILITY: Final = "explain"
 EXPLAIN_FAILED = "llm.explain_failed"
 MAX_TOKENS: Final = 320
+MODEL_SECONDS: Final = BUDGET
 MAX_NARRATIVE: Final = 4000  # characters
 NARRATIVE: Final = "what_happened"
 INSTRUCTIONS: Final = (
@@ -130,7 +131,7 @@ class Explaining:
 
     def __init__(self, alert: Alert, tenant: Tenant | None) -> None:
         self._explanation = Explanation(alert)
-        self._chance = Chance(CAPABILITY, tenant)
+        self._chance = Chance(CAPABILITY, tenant, budget=MODEL_SECONDS)
         self.path, self.reason = self._chance.path, self._chance.reason
         self._frames = self._tell()
 

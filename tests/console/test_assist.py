@@ -118,3 +118,20 @@ def test_a_form_of_another_site_is_refused(analyst: Client) -> None:
     strict = Client(enforce_csrf_checks=True)
     strict.cookies = analyst.cookies
     assert strict.post("/assist/", {"alert": ALERT}).status_code == 403
+
+
+def test_the_deployment_page_shows_how_each_capability_answered(
+    auditor: Client, operator: Client, environment: Callable[..., object], model_server: ModelServer, text: Text
+) -> None:
+    assert "none has been asked yet" in text(auditor.get("/settings/deployment/"))
+    environment(LLM_BASE_URL=model_server.url, LLM_MODEL="m")
+    model_server.fault = "error"
+    operator.post("/assist/", {"alert": ALERT})
+    said = text(auditor.get("/settings/deployment/"))
+    assert "explain fallback the model's server refused" in said
+    assert "0 live, 1 fallback in all" in said
+    [shown] = auditor.get("/settings/deployment/deployment.json").json()["capabilities"]
+    assert (shown["capability"], shown["path"], shown["cause"], shown["live"], shown["fallback"]) == ("explain", "fallback", "rejected", 0, 1)
+    assert (
+        "| explain | fallback: the model's server refused; 0 live, 1 fallback |" in auditor.get("/settings/deployment/deployment.md").content.decode()
+    )

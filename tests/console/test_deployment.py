@@ -9,6 +9,8 @@ from django.test import Client
 from django.utils import timezone
 
 from airgap.snapshot import airgap_snapshot
+from llm import outcomes
+from llm.resolver import resolved_for
 from llm.snapshot import llm_snapshot
 from tests.airgap.trail import drained, event
 
@@ -264,3 +266,20 @@ def test_hostile_text_is_shown_as_text(typed: str, auditor: Client) -> None:
 def test_blank_text_asks_for_a_host(auditor: Client, text: Text) -> None:
     assert "Type a host name, an address or a URL first." in text(auditor.get(URL, {"host": "  "}))
     assert "Type a host name" not in text(auditor.get(URL))
+
+
+# ── What the model's endpoint answered lately ────────────────────────────────────────────────────────────────────────
+@pytest.mark.usefixtures("healthy", "agreeing")
+def test_live_means_that_it_worked_lately(operator: Client, environment: Put, text: Text, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcomes, "_noted", {})
+    environment(AISOC_AIRGAPPED="1", LLM_BASE_URL="http://ollama:11434")
+    assert "never tried: nothing has been asked of it" in text(operator.get(URL))
+    outcomes.note(resolved_for(None), "")
+    assert "Answered lately yes " in text(operator.get(URL))
+    outcomes.note(resolved_for(None), "ollama did not answer within 20 s.")
+    page = text(operator.get(URL))
+    assert "The language model is configured and allowed, but its last call failed. ollama did not answer within 20 s." in page
+    assert "Answered lately failing since " in page
+    lately = operator.get(f"{URL}deployment.json").json()["llm_lately"]
+    assert (lately["state"], lately["reason"]) == ("failing", "ollama did not answer within 20 s.")
+    assert "| Answered lately | failing: ollama did not answer within 20 s. |" in operator.get(f"{URL}deployment.md").content.decode()

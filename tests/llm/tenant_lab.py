@@ -81,25 +81,36 @@ def tried(came: list[str]) -> dict[str, Any]:
 
     from django.conf import settings
     from django.core.management import call_command
+    from django.test import Client
 
     from airgap.policy import EgressPolicy
     from llm.client import ChatClient, LLMError, Message
-    from llm.config import Secret
-    from llm.credentials import Wanted, save_credential
     from llm.models import TenantCredential
     from llm.probe import probe
     from llm.resolver import resolve_llm_config
+    from tenants.accounts import issue_token
     from tenants.models import Tenant
+    from tenants.roles import Role
     from tests.plugins import llm_server
 
     call_command("migrate", verbosity=0)
     acme = Tenant.objects.create(slug="acme", name="Acme")
     seen: dict[str, Any] = {}
+    token = issue_token("alice", Role.TENANT_ADMIN, 1, "acme")
+
+    def api(method: str, path: str, body: object = None) -> Any:
+        response = Client(SERVER_NAME="localhost").generic(
+            method, f"/api/v1/llm/credentials{path}", json.dumps(body), "application/json", headers={"Authorization": f"Token {token}"}
+        )
+        seen.setdefault("replies", []).append(response.content.decode())
+        return response
+
     schema = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"], "additionalProperties": False}
     ask = [Message("system", "You answer in one word."), Message("user", "Is 10.0.0.1 a private address?")]
     with tempfile.TemporaryDirectory() as folder, llm_server.serving(MODEL, 8080, Path(folder)) as server:
-        wanted = Wanted(provider="local-vllm", base_url="http://gw.internal:8080", model=server.model, api_key=Secret(server.key))
-        save_credential(acme, wanted, by="alice")
+        body = {"provider": "local-vllm", "base_url": "http://gw.internal:8080", "model": server.model, "api_key": server.key}
+        seen["saved"] = api("PUT", "", body).json()["effective"]["allowed"]
+        seen["tested"] = api("POST", "/test").json()
         resolved = resolve_llm_config("acme")
         client = ChatClient(resolved, purpose="test", deadline=60)
         reply = client.complete(ask, max_tokens=8)
@@ -107,7 +118,7 @@ def tried(came: list[str]) -> dict[str, Any]:
         seen["streamed"] = list(client.stream(ask, max_tokens=8))
         seen["schema"] = client.complete(ask, max_tokens=40, json_schema=schema).text
         seen["probe"] = probe(resolved).outcome
-        save_credential(acme, Wanted(api_key=Secret("sk-wrong"), base_url=f"{server.url}/v1/", version=1), by="alice")
+        api("PUT", "", {"api_key": "sk-wrong", "base_url": f"{server.url}/v1/", "version": 1})
         seen["wrong key"] = probe(resolve_llm_config(acme)).outcome
         row = TenantCredential.across_tenants.get()
         for mode, policy in {"on": settings.AIRGAP_POLICY, "off": EgressPolicy()}.items():

@@ -255,6 +255,7 @@ def test_what_is_not_allowed_is_not_sent(server: ModelServer) -> None:
 
 @pytest.mark.parametrize("key", ["sk-line\nbreak", "sk-\u00fcml\u00e4ut", "sk blank", "sk-\x00"])
 def test_a_key_that_no_header_takes_is_refused_without_being_quoted(server: ModelServer, key: str) -> None:
+    assert not resolved(server.url, key).allowed
     with pytest.raises(LLMBlocked) as caught:
         client(server, key=key).complete(ASK, max_tokens=1)
     assert key not in repr(caught.value)

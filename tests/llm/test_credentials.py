@@ -391,9 +391,11 @@ def test_without_a_scope_the_database_shows_no_row_but_the_one_that_is_asked_for
     put(acme, provider="custom", base_url=GATEWAY, api_key=KEY)
     put(globex, provider="custom", base_url=GATEWAY, api_key=OTHER)
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("CREATE ROLE plain NOLOGIN")
-        cursor.execute("GRANT SELECT ON llm_tenantcredential, llm_credentialchange, tenants_tenant TO plain")
-        cursor.execute("SET LOCAL ROLE plain")  # the suite's own is a superuser, whom no policy binds
+        role = connection.ops.quote_name(f"plain_{connection.settings_dict['NAME']}")  # a role is the whole server's
+        cursor.execute(f"CREATE ROLE {role} NOLOGIN")
+        cursor.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON llm_tenantcredential, llm_credentialchange, tenants_tenant TO {role}")
+        cursor.execute(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}")
+        cursor.execute(f"SET LOCAL ROLE {role}")  # the suite's own is a superuser, whom no policy binds
         assert TenantCredential.across_tenants.count() == CredentialChange.across_tenants.count() == 0
         assert resolved_for("acme").key.reveal() == KEY
         assert resolved_for("globex").key.reveal() == OTHER
@@ -402,4 +404,9 @@ def test_without_a_scope_the_database_shows_no_row_but_the_one_that_is_asked_for
             assert [row.tenant_id for row in TenantCredential.across_tenants.all()] == [acme.pk]
             assert resolved_for("globex").key.reveal() == OTHER
             assert TenantCredential.across_tenants.count() == 1
+        assert put(acme, model="n", api_key=OTHER, version=1).version == 2
+        note_test(acme, by="alice", host="x", outcome="ok")
+        assert [remove_credential(acme, by="alice") for _ in range(2)] == [True, False]
+        assert [action for action, *_ in changes(acme)] == ["saved", "rotated", "tested", "removed"]
+        assert [action for action, *_ in changes(globex)] == ["saved"]
         cursor.execute("RESET ROLE")

@@ -80,6 +80,14 @@ def test_a_model_that_fails_gives_the_fallback_with_the_reason(
     }
 
 
+def test_a_schema_is_sent_without_bounds_and_checked_with_them(live: ModelServer) -> None:
+    schema = {"type": "object", "properties": {"word": {"type": "string", "maxLength": 3, "enum": ["abc", "abcd"]}}}
+    live.say = '{"word": "abcd"}'
+    assert answer(lambda model: str(model.json("Say it.", "x", schema, max_tokens=5))).path is Path.FALLBACK
+    assert "maxLength" not in live.raw[0]
+    assert "abcd" in live.raw[0]
+
+
 def test_another_librarys_error_is_no_error_and_is_not_quoted(live: ModelServer) -> None:
     def ask(model: Model) -> str:
         raise ValueError("canary: " + model.text("Say it.", "x", max_tokens=1))

@@ -1,8 +1,11 @@
 """Recent outcomes: never tried, live, failing since; written by whoever calls, read by every process, and seldom."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from airgap.policy import EgressPolicy
 from llm import outcomes
@@ -93,3 +96,12 @@ def test_calls_are_noted_and_what_was_never_sent_is_not() -> None:
     with pytest.raises(Exception, match="this machine"):
         ChatClient(blocked, purpose="test").complete([Message("user", "x")], max_tokens=1)
     assert EndpointOutcome.objects.count() == 0
+
+
+def test_an_endpoint_that_nobody_calls_any_more_is_forgotten() -> None:
+    now = timezone.now()
+    long_ago = now - timedelta(days=40)
+    for key, succeeded, failed in (("a", long_ago, None), ("b", None, long_ago), ("c", now, long_ago), ("d", long_ago, now)):
+        EndpointOutcome.objects.create(key=key, succeeded_at=succeeded, failed_at=failed)
+    outcomes.forget(now)
+    assert sorted(EndpointOutcome.objects.values_list("key", flat=True)) == ["c", "d"]

@@ -46,6 +46,18 @@ PLANTED = [
     ("S-1-5-21-1004336348-1177238915-682003330-512 added", ["1004336348"]),
     ("user=jdoe failed; username: asmith", ["jdoe", "asmith"]),
     ("user jdoe42 failed for account svc.backup", ["jdoe42", "svc.backup"]),
+    ("The user jdoe logged in; account 'asmith' was locked", ["jdoe", "asmith"]),
+    ('{"user":"jdoe","password":"hunter2","host":"ws-17"}', ["jdoe", "hunter2", "ws-17"]),
+    ("Account Name:\t\tjdoe\r\n\tAccount Domain:\t\tACME\r\nWorkstation Name: BUILD", ["jdoe", "ACME", "BUILD"]),
+    (
+        "<Data Name='TargetUserName'>jdoe</Data><Data Name='TargetDomainName'>ACME</Data><Computer>dc01.acme.example</Computer>",
+        ["jdoe", "ACME", "dc01"],
+    ),
+    ("sshd[1]: Failed password for invalid user oracle2 from 10.0.0.9", ["oracle2", "10.0.0.9"]),
+    ("sudo: kim : TTY=pts/0 ; COMMAND=/bin/ls", ["kim"]),
+    ("arn:aws:iam::111122223333:user/kim", ["kim"]),
+    ("CN=Jane Doe,OU=Sales,DC=acme,DC=example", ["Jane", "Sales", "acme"]),
+    ("server SRV-DB-01 and host ws17 talk; ip-10-1-2-3 too", ["SRV-DB-01", "ws17", "10-1-2-3"]),
 ]
 
 
@@ -58,6 +70,12 @@ def test_a_planted_value_is_absent_from_the_prompt_and_comes_back_in_the_answer(
     assert hidden.restore(sent) == text
 
 
+def test_letters_that_look_like_others_or_like_nothing_hide_nothing() -> None:
+    for planted in ("10.1.\u200b2.3", "\uff11\uff10.1.2.3", "jane\u00ad.doe@acme.example"):
+        text = f"seen {planted} today"
+        assert Hidden(text).hide(text) in ("seen IP_1 today", "seen EMAIL_1 today")
+
+
 def test_what_the_model_needs_stays() -> None:
     for text in (
         "203.0.113.9, evil.example and https://evil.example/a/b.php",
@@ -66,6 +84,7 @@ def test_what_the_model_needs_stays() -> None:
         "schtasks /create /tn Updater and/or powershell -enc AAAA",
         "CVE-2021-44228 in System.Net.WebClient",
         "2001:4860:4860::8888",
+        "The user account was created and the user logged on to host=evil.example",
     ):
         assert Hidden(text).hide(text) == text
 
@@ -146,7 +165,28 @@ def test_a_fence_cannot_be_closed_from_inside() -> None:
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
-    "unit", ["a-", "$/", "a.b@", "C:\\a ", "\\a", "password", "1.1.", "::", "user a.", "-----BEGIN A-----", "pass=", "/a", "'", "eyJa.a."]
+    "unit",
+    [
+        "a-",
+        "$/",
+        "a.b@",
+        "C:\\a ",
+        "\\a",
+        "password",
+        "1.1.",
+        "::",
+        "user a.",
+        "-----BEGIN A-----",
+        "pass=",
+        "/a",
+        "'",
+        "eyJa.a.",
+        "CN=a,",
+        "user ",
+        'Name="User">',
+        "host ",
+        "arn:user/",
+    ],
 )
 def test_hostile_text_is_searched_in_bounded_time(unit: str) -> None:
     text = unit * (30_000 // len(unit))
@@ -158,3 +198,8 @@ def test_nested_deeper_than_is_read_is_dropped_not_sent() -> None:
     for _ in range(100):
         value = [value]
     assert "10.1.2.3" not in json.dumps(Hidden(value).hide_json(value))
+
+
+def test_what_is_beyond_the_bound_is_left_out_not_sent() -> None:
+    value = {"a": "x" * 50, "b": "10.1.2.3", "c": 7}
+    assert Hidden(value).hide_json(value, most=40) == {"a": "x" * 50, "b": "(left out)", "c": 7}

@@ -47,6 +47,8 @@ def test_a_tenants_row_reaches_its_model_and_nothing_that_it_must_not(tmp_path: 
     )
     assert done.returncode == 0, done.stderr[-3000:]
     seen = json.loads(done.stdout.splitlines()[-1])
+    assert seen["saved"] is True
+    assert (seen["tested"]["outcome"], seen["tested"]["model"]) == ("ok", "smollm2")
     source, text, model, tokens = seen["whole"]
     assert (source, bool(text), model, tokens > 0) == ("tenant", True, "smollm2", True)
     assert "".join(seen["streamed"]) == text

@@ -9,7 +9,7 @@ from tenants.accounts import issue_token
 from tenants.roles import TENANT_ROLES, Role
 
 MAX_DAYS = 3650
-NEEDS_TENANT = " and ".join(sorted(TENANT_ROLES))
+NEEDS_TENANT = " or ".join(sorted(TENANT_ROLES))
 
 
 class Command(BaseCommand):
