@@ -194,6 +194,7 @@ SPECTACULAR_SETTINGS = {
         "LLMProvider": "llm.api.PROVIDERS",
         "LLMPath": "llm.api.PATHS",
         "TenantLLMProvider": "llm.credentials_api.PROVIDERS",
+        "RuleLanguage": "llm.questions.SOURCES",
         "QueryLanguage": "llm.questions_api.LANGUAGES",
     },
 }

@@ -149,7 +149,7 @@ TOOLS: Final[tuple[Tool, ...]] = (
         (
             _RULE,
             FormField("alert", "False positive", Widget.AREA, "The alert or its raw event, as JSON.", rows=8),
-            FormField("analyst_note", "Why it is harmless", Widget.AREA, "What the note names, the filter compares; the rule keeps it as a text.", required=False, rows=2),
+            FormField("analyst_note", "Why it is harmless", Widget.AREA, "What the note names, the filter compares; the rule keeps it as text.", required=False, rows=2),
             FormField("true_positives", "True positives", Widget.AREA, "Raw events that must go on matching, as JSON: a list, or one a line.", required=False, rows=4),
         ),
         "console/assist/answers/tuning.html",

@@ -8,13 +8,14 @@ from typing import Any, Final
 
 from evals.detection_loop import score_detection_loop
 from evals.explain import score_explain
+from evals.investigate import score_investigate
 from evals.nl_detection import score_nl_detection
 from evals.nl_query import score_nl_query
 from evals.phishing import score_phishing
 from evals.scoring import Score
 from evals.translation import score_translation
 from llm.alerts import Alert
-from llm.capabilities import detection_loop, explain, translation
+from llm.capabilities import detection_loop, explain, investigate, translation
 from llm.capabilities.nl_detection import capability as nl_detection
 from llm.capabilities.nl_query import capability as nl_query
 from llm.capabilities.nl_query.reader import read
@@ -58,6 +59,16 @@ def _explained_live(case: Case) -> Outcome[Any]:
     return Outcome(answer, answer.path, answer.reason)
 
 
+def _investigated(case: Case) -> list[dict[str, Any]]:
+    return list(investigate.Investigating(Alert.read(case["alert"]), None, by_rule=True))
+
+
+def _investigated_live(case: Case) -> Outcome[Any]:
+    frames = list(investigate.Investigating(Alert.read(case["alert"]), None))
+    last = frames[-1]
+    return Outcome(frames, Path(last.get("path", Path.FALLBACK)), last.get("reason", last.get("detail", "")))
+
+
 def _targets(case: Case) -> list[Target]:
     return [Target(name) for name in case["expect"]["fragments"]]
 
@@ -68,6 +79,7 @@ def _tuned(case: Case) -> tuple[str, Alert, str, list[dict[str, Any]]]:
 
 SUITES: Final[tuple[Suite, ...]] = (
     Suite("explain", _explained, _explained_live, score_explain),
+    Suite("investigate", _investigated, _investigated_live, score_investigate),
     Suite(
         "nl_query",
         lambda case: nl_query.by_rule(case["question"], Dialect(case["dialect"])),

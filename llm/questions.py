@@ -27,6 +27,7 @@ from tenants.models import Tenant
 
 MAX_DESCRIPTION: Final = 4000
 MAX_NOTE: Final = 2000
+SOURCES: Final = [("sigma", "sigma")]  # the schema names this set RuleLanguage
 
 
 class BadQuestion(ValueError):
@@ -78,7 +79,7 @@ class PhishingRequest(serializers.Serializer[object]):
 
 class TranslationRequest(serializers.Serializer[object]):
     rule = serializers.CharField(max_length=MAX_RULE, trim_whitespace=False)
-    source = serializers.ChoiceField(choices=[("sigma", "sigma")], required=False, default="sigma")  # type: ignore[assignment]  # a field, not DRF's attribute
+    source = serializers.ChoiceField(choices=SOURCES, required=False, default="sigma")  # type: ignore[assignment]  # a field, not DRF's attribute
     targets = serializers.ListField(
         child=serializers.ChoiceField(choices=[(one.value, one.value) for one in Target]), min_length=1, max_length=len(Target)
     )
