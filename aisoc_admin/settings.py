@@ -192,6 +192,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "IndicatorStatus": "threatintel.api.STATUS_CHOICES",
         "LLMProvider": "llm.api.PROVIDERS",
+        "LLMSource": "llm.api.SOURCES",
         "LLMPath": "llm.api.PATHS",
         "TenantLLMProvider": "llm.credentials_api.PROVIDERS",
         "RuleLanguage": "llm.questions.SOURCES",
