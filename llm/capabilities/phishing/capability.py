@@ -90,7 +90,7 @@ def by_rule(kind: Kind, content: str) -> tuple[list[Reason], str]:
             values, reasons, message = [url, host or ""], list(url_reasons(url)), url
         case Kind.DOMAIN:
             name = refanged(content).rstrip(".").lower()
-            if url_host(f"https://{name}/") is None or "/" in name or "." not in name:
+            if len(name) > 253 or url_host(f"https://{name}/") is None or "/" in name or "." not in name:
                 raise BadContent("This is no domain: give a name such as example.com.")
             values, reasons, message = [name], list(host_reasons(name, "link")), name
     return [*_known(values), *reasons], message

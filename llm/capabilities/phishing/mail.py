@@ -1,16 +1,18 @@
 """What an e-mail tells (RFC 5322): its sender and how it was authenticated, its links, attachments and words. Pure, nothing is fetched.
 
+What is read is bounded first: the library's parsers of structured headers, parts and HTML take quadratic time, or recurse, on hostile ones.
 Only the topmost Authentication-Results header is believed: the receiving server puts its own above whatever a sender wrote (RFC 8601, 5).
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from email import message_from_string, policy
-from email.message import EmailMessage
+from email import message_from_string
+from email.header import decode_header, make_header
+from email.message import Message
 from email.utils import parseaddr
 from hashlib import sha256
-from html.parser import HTMLParser
+from html import unescape
 from typing import Final
 
 from llm.capabilities.phishing.links import refanged, url_host, url_reasons
@@ -21,6 +23,14 @@ from llm.capabilities.phishing.tables import tables
 MAX_LINKS: Final = 60
 MAX_PARTS: Final = 60
 MAX_TEXT: Final = 200_000
+MAX_HEADER: Final = 1000  # characters of one header
+MAX_BOUNDARIES: Final = 200  # lines that may part one part from the next
+MAX_NESTED: Final = 10
+_BOUNDARY: Final = re.compile(r"^--", re.MULTILINE)
+_NESTED: Final = re.compile(r"multipart/|message/", re.IGNORECASE)
+_TAG: Final = re.compile(r"<([^<>]{1,4000})>")
+_SILENT: Final = re.compile(r"(?i)<(script|style)\b[^<>]*>[^<]*(?:</\1\s*>)?")
+_ATTRIBUTE: Final = re.compile(r"(?i)\b(href|type)\s{0,4}=\s{0,4}(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))")
 _URL: Final = re.compile(r"(?i)\b(?:https?|hxxps?)://[^\s<>\"')\]]{3,2000}")
 _RESULT: Final = re.compile(r"(?i)\b(spf|dkim|dmarc)\s*=\s*(\w+)")
 _RUNS: Final = frozenset("exe scr com pif bat cmd ps1 vbs vbe js jse wsf hta msi jar lnk cpl reg".split())  # noqa: SIM905
@@ -60,12 +70,11 @@ class Mail:
 
 def read_mail(content: str) -> Mail:
     """The e-mail, leniently: what cannot be read is left out."""
-    message = message_from_string(content, policy=policy.default)
-    assert isinstance(message, EmailMessage)  # noqa: S101 - what the policy makes
+    message = message_from_string(_bounded(content))
     mail = Mail(subject=_header(message, "Subject"), listed=bool(_header(message, "List-Unsubscribe")))
-    mail.sender_name, mail.sender = parseaddr(_header(message, "From"))
-    mail.reply_to = parseaddr(_header(message, "Reply-To"))[1]
-    mail.recipients = [address for name in ("To", "Delivered-To") if (address := parseaddr(_header(message, name))[1])]
+    mail.sender_name, mail.sender = _address(_header(message, "From"))
+    mail.reply_to = _address(_header(message, "Reply-To"))[1]
+    mail.recipients = [address for name in ("To", "Delivered-To") if (address := _address(_header(message, name))[1])]
     mail.results = _results(message)
     for number, part in enumerate(message.walk()):
         if number >= MAX_PARTS:
@@ -77,70 +86,83 @@ def read_mail(content: str) -> Mail:
     return mail
 
 
-def _read_part(part: object, mail: Mail) -> None:
-    if not isinstance(part, EmailMessage) or part.is_multipart():
+def _bounded(content: str) -> str:
+    """The content up to where it has more parts, or parts within parts, than any e-mail that people send."""
+    for pattern, most in ((_BOUNDARY, MAX_BOUNDARIES), (_NESTED, MAX_NESTED)):
+        for number, match in enumerate(pattern.finditer(content), start=1):
+            if number > most:
+                content = content[: match.start()]
+                break
+    return content
+
+
+def _read_part(part: "Message[str, str]", mail: Mail) -> None:
+    for header in ("Content-Type", "Content-Disposition", "Content-Transfer-Encoding"):
+        if len(str(part.get(header, ""))) > MAX_HEADER:
+            part.replace_header(header, str(part[header])[:MAX_HEADER])
+    if part.is_multipart():
         return
-    name = part.get_filename()
+    name, charset = _parameters(part)
+    content = part.get_payload(decode=True)
+    content = content if isinstance(content, bytes) else b""
     if name or part.get_content_disposition() == "attachment":
         mail.attachments.append((name or part.get_content_type()).strip()[:200])
-        content = part.get_payload(decode=True)
-        if isinstance(content, bytes):
-            mail.digests.append(sha256(content).hexdigest())
+        mail.digests.append(sha256(content).hexdigest())
         return
     kind = part.get_content_type()
     if kind not in ("text/plain", "text/html"):
         return
     try:
-        text = str(part.get_content())[:MAX_TEXT]
-    except (LookupError, UnicodeError, ValueError):  # an unknown charset or a broken encoding
-        payload = part.get_payload(decode=True)
-        text = (payload if isinstance(payload, bytes) else b"").decode("utf-8", "replace")[:MAX_TEXT]
+        text = content.decode(charset, "replace")[:MAX_TEXT]
+    except LookupError:  # an unknown charset
+        text = content.decode("utf-8", "replace")[:MAX_TEXT]
     if kind == "text/plain":
         mail.text += f"{text}\n"
-        return
-    page = _Page()
-    page.feed(text)
-    page.close()
-    mail.text += " ".join("".join(page.texts).split()) + "\n"
-    mail.links += page.links
-    mail.form = mail.form or page.form
+    else:
+        _read_page(text, mail)
 
 
-class _Page(HTMLParser):
-    """The text, links and forms of an HTML part."""
+def _parameters(part: "Message[str, str]") -> tuple[str, str]:
+    """The file's name and the charset."""
+    try:
+        return _decoded(str(part.get_filename() or "")), str(part.get_content_charset("utf-8"))
+    except (TypeError, ValueError, LookupError):  # continued parameters (RFC 2231) whose numbers are none
+        return "", "utf-8"
 
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.texts: list[str] = []
-        self.links: list[Link] = []
-        self.form = False
-        self._open: Link | None = None
-        self._silent = 0
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = {name: value or "" for name, value in attrs}
-        if tag in ("script", "style"):
-            self._silent += 1
-        elif tag in ("a", "area") and values.get("href") and len(self.links) < MAX_LINKS:
-            self._open = Link(values["href"].strip())
-            self.links.append(self._open)
-        elif tag == "input" and values.get("type", "").lower() == "password":
-            self.form = True
-        elif tag in ("p", "br", "div", "td", "li"):
-            self.texts.append(" ")
+def _address(text: str) -> tuple[str, str]:
+    """The name and the address of a header."""
+    try:
+        return parseaddr(text)
+    except RecursionError:  # comments within comments
+        return "", ""
 
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("script", "style"):
-            self._silent = max(0, self._silent - 1)
-        elif tag == "a":
-            self._open = None
 
-    def handle_data(self, data: str) -> None:
-        if self._silent:
-            return
-        self.texts.append(data)
-        if self._open is not None:
-            self._open.text = f"{self._open.text}{data}"[:500]
+def _read_page(page: str, mail: Mail) -> None:
+    """The text, links and password fields of an HTML part, tag by tag: each tag is looked at once."""
+    page = _SILENT.sub(" ", page)
+    texts: list[str] = []
+    link: Link | None = None
+    at = 0
+    for tag in _TAG.finditer(page):
+        text = unescape(page[at : tag.start()])
+        texts.append(text)
+        if link is not None and len(link.text) < 500:
+            link.text += text
+        at = tag.end()
+        name = tag[1].split(None, 1)[0].lower()
+        if name in ("a", "area") and len(mail.links) < MAX_LINKS:
+            values = {match[1].lower(): match[2] or match[3] or match[4] or "" for match in _ATTRIBUTE.finditer(tag[1])}
+            if values.get("href"):
+                link = Link(unescape(values["href"]).strip())
+                mail.links.append(link)
+        elif name == "/a":
+            link = None
+        elif name == "input":
+            mail.form = mail.form or re.search(r"(?i)\btype\s{0,4}=\s{0,4}[\"']?password", tag[1]) is not None
+        texts.append(" ")
+    texts.append(unescape(page[at:]))
+    mail.text += " ".join("".join(texts).split()) + "\n"
 
 
 def observables(mail: Mail) -> list[str]:
@@ -244,20 +266,25 @@ def _attachment_reasons(mail: Mail) -> Iterator[Reason]:
             yield reason("attachment_archive", f"{name} is an archive.")
 
 
-def _results(message: EmailMessage) -> dict[str, str]:
+def _results(message: "Message[str, str]") -> dict[str, str]:
     """The topmost Authentication-Results, leniently: comments out, the first result of each method."""
-    header = (message.get_all("Authentication-Results") or [""])[0]
-    text = re.sub(r"\([^()]*\)", " ", str(header))[:4000]
+    header = str((message.get_all("Authentication-Results") or [""])[0])[: 4 * MAX_HEADER]
+    text = re.sub(r"\([^()]*\)", " ", header)
     found: dict[str, str] = {}
     for match in _RESULT.finditer(text):
         found.setdefault(match[1].lower(), match[2].lower())
-    if "spf" not in found and (received := re.match(r"\s*(\w+)", str(message.get("Received-SPF") or ""))):
+    if "spf" not in found and (received := re.match(r"\s*(\w+)", str(message.get("Received-SPF") or "")[:MAX_HEADER])):
         found["spf"] = received[1].lower()
     return found
 
 
-def _header(message: EmailMessage, name: str) -> str:
+def _header(message: "Message[str, str]", name: str) -> str:
+    return _decoded(str(message.get(name) or "")[:MAX_HEADER])
+
+
+def _decoded(text: str) -> str:
+    """The text with its encoded words (RFC 2047) read; as it stands where they cannot be."""
     try:
-        return str(message.get(name) or "")
-    except (ValueError, IndexError, AttributeError, TypeError):  # the parser of structured headers fails on some hostile ones
-        return ""
+        return " ".join(str(make_header(decode_header(text))).split())
+    except (LookupError, UnicodeError, ValueError):
+        return " ".join(text.split())
