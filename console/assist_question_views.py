@@ -3,7 +3,6 @@
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
-from rest_framework.exceptions import Throttled
 
 from console import errors
 from console.access import ReaderRequest, for_roles
@@ -11,7 +10,7 @@ from console.assist import MADE_BY
 from console.assist import TOOLS as PAGES
 from console.assist_forms import BY_CAPABILITY, MAX_TYPED, shown
 from llm.alerts import AlertError
-from llm.limits import asker, take
+from llm.limits import TooOften, asker, take
 from llm.questions import BadQuestion
 from tenants.roles import EVERY_ROLE, LLM_USERS
 
@@ -40,10 +39,9 @@ def question(request: ReaderRequest, capability: str) -> HttpResponse:
         return _page(request, capability, problems={"alert": str(error)}, status=400)
     except ValueError as error:  # what is no JSON
         return _page(request, capability, problems={"true_positives": str(error)}, status=400)
-    except Throttled as error:
+    except TooOften as error:
         response = _page(request, capability, problems={"": f"{error.detail}"}, status=429)
-        if error.wait is not None:
-            response.headers["Retry-After"] = str(int(error.wait))
+        response.headers["Retry-After"] = str(error.seconds)
         return response
     verdict, made = MADE_BY[answer["path"]]
     return _page(request, capability, answer={**answer, "made": made, "state": verdict.value})

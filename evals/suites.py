@@ -66,7 +66,7 @@ def _investigated(case: Case) -> list[dict[str, Any]]:
 def _investigated_live(case: Case) -> Outcome[Any]:
     frames = list(investigate.Investigating(Alert.read(case["alert"]), None))
     last = frames[-1]
-    return Outcome(frames, Path(last.get("path", Path.FALLBACK)), last.get("reason", last.get("detail", "")))
+    return Outcome(frames, Path(last.get("path", Path.FALLBACK)), str(last.get("reason") or last.get("detail")))
 
 
 def _targets(case: Case) -> list[Target]:

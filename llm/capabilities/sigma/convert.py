@@ -62,7 +62,8 @@ def _spl(rule: "SigmaRule") -> Conversion:
     windows = rule.logsource.product == "windows"
     notes = [] if windows else ["The field names are the rule's own: pySigma has no Splunk mapping for this log source."]
     notes.append("The query names no index: add yours.")
-    return _converted(Target.SPL, SplunkBackend(splunk_windows_pipeline() if windows else None), rule, notes)
+    backend = SplunkBackend(splunk_windows_pipeline() if windows else None)  # type: ignore[no-untyped-call]  # upstream leaves its result untyped
+    return _converted(Target.SPL, backend, rule, notes)
 
 
 def _esql(rule: "SigmaRule") -> Conversion:
@@ -122,7 +123,9 @@ def _columns(table: Table) -> "ProcessingPipeline":
     from sigma.processing.pipeline import ProcessingItem, ProcessingPipeline
     from sigma.processing.transformations import FieldMappingTransformation
 
-    columns: dict[str | None, str | list[str]] = dict(table.columns)
+    columns: dict[str | None, str | list[str]] = {}
+    for name, column in table.columns.items():
+        columns[name] = column
     return ProcessingPipeline(name=table.name, items=[ProcessingItem(FieldMappingTransformation(columns))])
 
 
