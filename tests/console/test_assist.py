@@ -145,7 +145,7 @@ def test_the_deployment_page_shows_how_each_capability_answered(
         ("detection", {"description": "Encoded PowerShell", "mitre_techniques": "T1027, T1059"}, "T1027, T1059"),
         ("tuning", {"rule": RULE, "alert": '{"a": "x", "User": "svc_x"}', "analyst_note": "svc_x", "true_positives": '{"a": "x", "User": "eve"}'}, "Still match"),
         ("phishing", {"kind": "domain", "content": "paypa1.com"}, "link_lookalike"),
-        ("translation", {"rule": RULE, "targets": ["spl", "kql"]}, "pySigma translated the rule"),
+        ("translation", {"rule": RULE, "targets": ["spl", "esql"]}, "pySigma translated the rule"),
     ],
 )  # fmt: skip
 def test_a_question_is_answered_below_its_form(
