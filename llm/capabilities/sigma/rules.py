@@ -116,8 +116,9 @@ def _validators() -> tuple[Any, ...]:
     from sigma.data import mitre_attack, mitre_d3fend
     from sigma.validators.core import condition, metadata, modifiers, values
 
+    tables: Any
     for tables in (mitre_attack, mitre_d3fend):
-        tables.set_url(NO_TABLES)
+        tables._custom_url = NO_TABLES  # set_url() would make a cache in the home directory, which may not be ours to write
     return (
         condition.DanglingDetectionValidator,
         condition.DanglingConditionValidator,

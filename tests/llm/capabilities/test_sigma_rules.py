@@ -156,6 +156,7 @@ def test_pysigma_is_imported_with_the_first_rule_and_fetches_nothing(tmp_path: P
         "assert 'sigma' not in sys.modules, 'imported when the process starts'\n"
         f"r = read_rule({rule('Image: x')!r}); print(complaints(r)); [convert(r, t) for t in Target]\n"
         "assert 'requests' not in sys.modules\n"
+        "import pathlib; assert not list(pathlib.Path.home().iterdir()), 'wrote into the home directory'\n"
         "from sigma.data import mitre_attack, mitre_d3fend\n"
         "for name, tables in (('mitre_attack_techniques', mitre_attack), ('mitre_d3fend_techniques', mitre_d3fend)):\n"
         "    try: getattr(tables, name); print('loaded')\n"
