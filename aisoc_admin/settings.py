@@ -204,8 +204,11 @@ SPECTACULAR_SETTINGS = {
         "IndicatorStatus": "threatintel.api.STATUS_CHOICES",
         "DeliveryState": "actions.models.Delivery.State",
         "LLMProvider": "llm.api.PROVIDERS",
+        "LLMSource": "llm.api.SOURCES",
         "LLMPath": "llm.api.PATHS",
         "TenantLLMProvider": "llm.credentials_api.PROVIDERS",
+        "RuleLanguage": "llm.questions.SOURCES",
+        "QueryLanguage": "llm.questions_api.LANGUAGES",
     },
 }
 

@@ -3,9 +3,10 @@
 The imports wait for the first investigation: they take a third of a second, which no other process has to spend.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from llm.lookups import provide_lookup
 from llm.tools import Finding, Tool, provide
 
 if TYPE_CHECKING:
@@ -15,6 +16,24 @@ if TYPE_CHECKING:
 
 def provide_tools() -> None:
     provide(_every_tool)
+    provide_lookup(_known_bad)
+
+
+def _known_bad(values: Iterable[str]) -> dict[str, str]:
+    from threatintel.lookup import lookup
+    from threatintel.queries import ACTIVE, readings
+
+    meant = {value: readings(value) for value in values}
+    known = lookup({pair for pairs in meant.values() for pair in pairs})
+    found = {}
+    for value, pairs in meant.items():
+        for pair in sorted(pairs):
+            views = [view for view in known.get(pair, ()) if view.status == ACTIVE]
+            if views:
+                feeds = ", ".join(sorted({str(source["feed"]) for source in views[0].sources}))
+                found[value] = f"{views[0].value} is an active indicator of {feeds}."
+                break
+    return found
 
 
 def _every_tool() -> Iterator[Tool]:

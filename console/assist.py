@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from console.assist_forms import TOOLS as FORMS
 from threatintel.snapshot import Verdict
 
 
@@ -23,6 +24,7 @@ TOOLS: Final[tuple[AssistTool, ...]] = (
         "console:investigate",
         "A bounded round of read-only look-ups on an alert, and a report in which each sentence names its evidence.",
     ),
+    *(AssistTool(tool.title, tool.url_name, tool.summary) for tool in FORMS),
 )
 MADE_BY: Final = {"live": (Verdict.OK, "Live: by the model"), "fallback": (Verdict.OFF, "Fallback: by rule")}
 

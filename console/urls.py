@@ -5,7 +5,7 @@ from django.urls import path
 from django.utils.functional import lazy
 from django.views.generic import RedirectView
 
-from console import assist_views, channel_views, checklist_views, feed_views, indicator_views, tenant_views, views
+from console import assist_question_views, assist_views, channel_views, checklist_views, feed_views, indicator_views, tenant_views, views
 
 app_name = "console"
 urlpatterns = [
@@ -49,5 +49,10 @@ urlpatterns = [
     path("settings/checklist/sign-off/", checklist_views.sign_off_now, name="sign_off"),
     path("settings/checklist/<str:item>/attest/", checklist_views.attest_item, name="attest"),
     path("settings/checklist/<str:item>/accept/", checklist_views.accept_item, name="accept"),
+    path("assist/query/", assist_question_views.question, {"capability": "nl_query"}, name="ask_query"),
+    path("assist/detection/", assist_question_views.question, {"capability": "nl_detection"}, name="ask_detection"),
+    path("assist/tuning/", assist_question_views.question, {"capability": "detection_loop"}, name="ask_tuning"),
+    path("assist/phishing/", assist_question_views.question, {"capability": "phishing"}, name="ask_phishing"),
+    path("assist/translation/", assist_question_views.question, {"capability": "translation"}, name="ask_translation"),
     path("favicon.ico", RedirectView.as_view(url=lazy(static, str)("console/favicon.svg"))),
 ]

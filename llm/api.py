@@ -16,6 +16,7 @@ from tenants.permissions import HasRole, acting_in
 from tenants.roles import EVERY_ROLE
 
 PROVIDERS = [(item.value, item.value) for item in Provider]
+SOURCES = [(item.value, item.value) for item in Source]
 PATHS = [(item.value, item.value) for item in Path]
 
 

@@ -13,7 +13,8 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from airgap.bodies import bounded_json
-from llm.alerts import MAX_TAGS, MAX_TEXT, MAX_TITLE, Alert, AlertError
+from llm.alert_schema import AlertSchema
+from llm.alerts import Alert, AlertError
 from llm.capabilities import explain, investigate
 from llm.limits import asker, take
 from llm.ndjson import Lines, told
@@ -21,19 +22,6 @@ from tenants.acting import Acting, acting
 from tenants.roles import LLM_USERS
 
 MAX_BYTES: Final = 256 * 1024
-
-
-class AlertSchema(serializers.Serializer[object]):
-    title = serializers.CharField(required=False, max_length=MAX_TITLE)
-    description = serializers.CharField(required=False, max_length=MAX_TEXT)
-    severity = serializers.CharField(required=False, max_length=40)
-    source = serializers.CharField(  # type: ignore[assignment]  # a field of the body, not DRF's attribute
-        required=False, max_length=200, help_text="The product that raised it: okta, edr, guardduty, splunk, cloudtrail …"
-    )
-    tags = serializers.ListField(
-        child=serializers.CharField(), required=False, max_length=MAX_TAGS, help_text="T1078 or attack.t1078 name a technique."
-    )
-    raw = serializers.DictField(required=False, help_text="The event as its product wrote it.")
 
 
 class AlertRequestSchema(serializers.Serializer[object]):

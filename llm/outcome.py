@@ -137,6 +137,12 @@ class Chance:
         self.reason = str(error) if not isinstance(error, ValueError) else INVALID  # the text of another library's error may quote what was sent
         self.close()
 
+    def decline(self) -> None:
+        """Answer by rule, though there may be a model."""
+        self.path, self.model = Path.FALLBACK, None
+        self._cause = Cause.NOT_CONFIGURED
+        self.close()
+
     def told(self) -> str:
         """The reason, logged and counted."""
         if self.path is Path.FALLBACK:

@@ -46,10 +46,13 @@ log = structlog.stdlib.get_logger("llm")
 class Investigating:
     """One answer: how it is planned is known at once; iterating tells it; whoever drops it before its end closes it."""
 
-    def __init__(self, alert: Alert, tenant: Tenant | None) -> None:
+    def __init__(self, alert: Alert, tenant: Tenant | None, *, by_rule: bool = False) -> None:
+        """by_rule: without a model, whatever is configured."""
         self._alert = alert
         self._evidence: dict[str, Frame] = {}
         self._chance = Chance(CAPABILITY, tenant, budget=MODEL_SECONDS)
+        if by_rule:
+            self._chance.decline()
         self.path, self.reason = self._chance.path, self._chance.reason
         self._frames = self._tell()
 

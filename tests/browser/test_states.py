@@ -41,6 +41,7 @@ ALERT = json.dumps(
     }
 )
 PROBED = "aisoc-probe 1\nat 2026-11-26T00:00:00Z\nhost soc-1\ntarget 1.1.1.1:443 denied TimeoutError\nresult denied 1 of 1\n"
+RULE = "title: T\nlogsource: {product: windows, service: security}\ndetection:\n  sel: {a: x}\n  condition: sel\n"
 Visit = Callable[..., Page]
 State = Callable[[], Page]
 
@@ -335,6 +336,23 @@ def states(
         expect(page.get_by_role("listitem").filter(has_text="T1059.001 PowerShell")).to_have_count(1)
         return page
 
+    def answered(path: str, button: str, **typed: str) -> Page:
+        environment()
+        page = visit(path, role="operator", expected=not all(typed.values()))
+        for label, text in typed.items():
+            page.get_by_label(label.replace("_", " "), exact=True).fill(text)
+        page.get_by_role("button", name=button).click()
+        expect(page.get_by_text("Fallback: by rule")).to_be_visible()
+        return page
+
+    def question_refused() -> Page:
+        environment()
+        page = visit("/assist/translation/", role="operator", expected=True)
+        page.get_by_label("Sigma rule", exact=True).fill("title: [")
+        page.get_by_role("button", name="Translate").click()
+        expect(page.get_by_role("alert")).to_contain_text("Sigma rule: The rule is not valid YAML")
+        return page
+
     def sent(page: Page, *, kind: str, digest: str = "") -> Page:
         page.get_by_label("Kind").select_option(kind)
         page.get_by_label("File, plain or gzip").set_input_files({"name": "carried.json", "mimeType": "application/json", "buffer": KEV})
@@ -491,6 +509,16 @@ def states(
         "a live answer that broke off": broken_off,
         "an alert that is none": not_explained,
         "an alert investigated": investigated,
+        "a query written": lambda: answered("/assist/query/", "Translate", Question="failed logins per hour by user"),
+        "a detection written": lambda: answered("/assist/detection/", "Write the rule", Behaviour="Encoded PowerShell"),
+        "a detection tuned": lambda: answered(
+            "/assist/tuning/", "Tune the rule", Sigma_rule=RULE, False_positive=json.dumps({"a": "x", "User": "svc", "ParentImage": "p.exe"})
+        ),
+        "phishing judged": lambda: answered(
+            "/assist/phishing/", "Judge", Content="From: x <x@paypa1.com>\nSubject: <b>act now</b>\n\nhttp://1.2.3.4/login"
+        ),
+        "a rule translated": lambda: answered("/assist/translation/", "Translate", Sigma_rule=RULE),
+        "a rule that is none": question_refused,
         "an assistant for readers": lambda: visit("/assist/"),
         "login": lambda: visit("/login/", role="anonymous"),
         "login with a wrong password": wrong_password,
@@ -582,6 +610,12 @@ NAMES = [
     "a live answer that broke off",
     "an alert that is none",
     "an alert investigated",
+    "a query written",
+    "a detection written",
+    "a detection tuned",
+    "phishing judged",
+    "a rule translated",
+    "a rule that is none",
     "an assistant for readers",
     "checklist attested wrongly",
     "login",

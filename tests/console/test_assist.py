@@ -15,6 +15,7 @@ from tests.plugins.model_server import ModelServer
 
 pytestmark = pytest.mark.django_db
 Text = Callable[[Any], str]
+RULE = "title: T\nlogsource: {product: windows, service: security}\ndetection:\n  sel: {a: x}\n  condition: sel\n"
 ALERT = json.dumps(
     {"title": "Odd <b>log-in</b>", "source": "okta", "severity": "high", "tags": ["T1078"], "raw": {"actor": {"alternateId": "kim@acme.example"}}}
 )
@@ -135,3 +136,55 @@ def test_the_deployment_page_shows_how_each_capability_answered(
     assert (
         "| explain | fallback: the model's server refused; 0 live, 1 fallback |" in auditor.get("/settings/deployment/deployment.md").content.decode()
     )
+
+
+@pytest.mark.parametrize(
+    ("page", "typed", "words"),
+    [
+        ("query", {"question": "failed logins for user <b>x</b> today", "dialect": "kql"}, "DeviceLogonEvents | where Timestamp >= startofday(now())"),
+        ("detection", {"description": "Encoded PowerShell", "mitre_techniques": "T1027, T1059"}, "T1027, T1059"),
+        ("tuning", {"rule": RULE, "alert": '{"a": "x", "User": "svc_x"}', "analyst_note": "svc_x", "true_positives": '{"a": "x", "User": "eve"}'}, "Still match"),
+        ("phishing", {"kind": "domain", "content": "paypa1.com"}, "link_lookalike"),
+        ("translation", {"rule": RULE, "targets": ["spl", "esql"]}, "pySigma translated the rule"),
+    ],
+)  # fmt: skip
+def test_a_question_is_answered_below_its_form(
+    analyst: Client, environment: Callable[..., object], text: Text, page: str, typed: dict[str, Any], words: str
+) -> None:
+    environment()
+    response = analyst.post(f"/assist/{page}/", typed)
+    assert response.status_code == 200, text(response)
+    assert words in text(response)
+    assert "Fallback: by rule" in text(response)
+    assert "<b>x</b>" not in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("page", "typed", "words"),
+    [
+        ("query", {"question": "", "dialect": "kql"}, "Question:"),
+        ("detection", {"description": "x", "mitre_techniques": "T1"}, "written T1059"),
+        ("tuning", {"rule": RULE, "alert": "", "analyst_note": ""}, "Paste an alert"),
+        ("tuning", {"rule": RULE, "alert": '{"a": "x"}', "true_positives": "{"}, "raw events in JSON"),
+        ("translation", {"rule": RULE}, "Languages:"),
+        ("phishing", {"kind": "url", "content": "no url"}, "This is no URL"),
+        ("phishing", {"kind": "email", "content": "x" * 400_001}, "longer than 400,000"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_with_its_field(
+    analyst: Client, environment: Callable[..., object], text: Text, page: str, typed: dict[str, Any], words: str
+) -> None:
+    environment()
+    response = analyst.post(f"/assist/{page}/", typed)
+    assert response.status_code == 400
+    assert words in text(response)
+
+
+def test_questions_over_the_limit_say_when_to_come_back(analyst: Client, environment: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
+    environment()
+    monkeypatch.setattr(limits, "BURST", 1)
+    typed = {"kind": "domain", "content": "example.org"}
+    assert analyst.post("/assist/phishing/", typed).status_code == 200
+    response = analyst.post("/assist/phishing/", typed)
+    assert response.status_code == 429
+    assert int(response.headers["Retry-After"]) > 0

@@ -68,6 +68,12 @@ ROUTES: dict[str, dict[str, May]] = {
     "api/v1/llm/credentials/test": {"POST": May(CREDENTIAL_WRITERS, unnamed=400)},
     "api/v1/explain": does(LLM_USERS, 400),
     "api/v1/investigate": does(LLM_USERS, 400),
+    "api/v1/nl-query/translate": does(LLM_USERS, 400),
+    "api/v1/nl-detection/translate": does(LLM_USERS, 400),
+    "api/v1/detection-loop/suggest": does(LLM_USERS, 400),
+    "api/v1/phishing/submit": does(LLM_USERS, 400),
+    "api/v1/translation/translate": does(LLM_USERS, 400),
+    "api/v1/translation/formats": reads(EVERY_ROLE),
     "api/v1/threatintel/feeds": reads(INTEL_READERS),
     "api/v1/threatintel/feeds/<str:name>/poll": does(WRITERS, 404),
     "api/v1/threatintel/feeds/<str:kind>/import": does(WRITERS, 404),
@@ -124,6 +130,11 @@ ROUTES: dict[str, dict[str, May]] = {
     "settings/tenants/<str:name>/reseal/": {**ELSEWHERE, "POST": May(WRITERS, 404)},
     "assist/": {"GET": May(EVERY_ROLE), "POST": May(LLM_USERS, 400)},
     "assist/investigate/": {"GET": May(EVERY_ROLE), "POST": May(LLM_USERS, 400)},
+    "assist/query/": {"GET": May(EVERY_ROLE), "POST": May(LLM_USERS, 400)},
+    "assist/detection/": {"GET": May(EVERY_ROLE), "POST": May(LLM_USERS, 400)},
+    "assist/tuning/": {"GET": May(EVERY_ROLE), "POST": May(LLM_USERS, 400)},
+    "assist/phishing/": {"GET": May(EVERY_ROLE), "POST": May(LLM_USERS, 400)},
+    "assist/translation/": {"GET": May(EVERY_ROLE), "POST": May(LLM_USERS, 400)},
 }
 SIGNING_IN_AND_OUT = {"login/", "logout/"}  # tests/console/test_access.py
 READERS_OF_PAGES = ("anonymous", *sorted(EVERY_ROLE))

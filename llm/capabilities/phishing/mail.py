@@ -1,0 +1,290 @@
+"""What an e-mail tells (RFC 5322): its sender and how it was authenticated, its links, attachments and words. Pure, nothing is fetched.
+
+What is read is bounded first: the library's parsers of structured headers, parts and HTML take quadratic time, or recurse, on hostile ones.
+Only the topmost Authentication-Results header is believed: the receiving server puts its own above whatever a sender wrote (RFC 8601, 5).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from email import message_from_string
+from email.header import decode_header, make_header
+from email.message import Message
+from email.utils import parseaddr
+from hashlib import sha256
+from html import unescape
+from typing import Final
+
+from llm.capabilities.phishing.links import refanged, url_host, url_reasons
+from llm.capabilities.phishing.names import host_reasons, registrable
+from llm.capabilities.phishing.reasons import Reason, reason
+from llm.capabilities.phishing.tables import tables
+
+MAX_LINKS: Final = 60
+MAX_PARTS: Final = 60
+MAX_TEXT: Final = 200_000
+MAX_HEADER: Final = 1000  # characters of one header
+MAX_BOUNDARIES: Final = 200  # lines that may part one part from the next
+MAX_NESTED: Final = 10
+_BOUNDARY: Final = re.compile(r"^--", re.MULTILINE)
+_NESTED: Final = re.compile(r"multipart/|message/", re.IGNORECASE)
+_TAG: Final = re.compile(r"<([^<>]{1,4000})>")
+_SILENT: Final = re.compile(r"(?i)<(script|style)\b[^<>]*>[^<]*(?:</\1\s*>)?")
+_ATTRIBUTE: Final = re.compile(r"(?i)\b(href|type)\s{0,4}=\s{0,4}(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))")
+_URL: Final = re.compile(r"(?i)\b(?:https?|hxxps?)://[^\s<>\"')\]]{3,2000}")
+_RESULT: Final = re.compile(r"(?i)\b(spf|dkim|dmarc)\s*=\s*(\w+)")
+_RUNS: Final = frozenset("exe scr com pif bat cmd ps1 vbs vbe js jse wsf hta msi jar lnk cpl reg".split())  # noqa: SIM905
+_MACROS: Final = frozenset("docm xlsm pptm dotm xlam xll doc xls rtf one".split())  # noqa: SIM905
+_IMAGES: Final = frozenset("iso img vhd vhdx udf".split())  # noqa: SIM905
+_ARCHIVES: Final = frozenset("zip rar 7z gz tar ace cab".split())  # noqa: SIM905
+_PAGES: Final = frozenset("htm html shtml xhtml svg mht".split())  # noqa: SIM905
+
+
+@dataclass(slots=True)
+class Link:
+    url: str
+    text: str = ""
+
+
+@dataclass(slots=True)
+class Mail:
+    """What was read of an e-mail."""
+
+    sender_name: str = ""
+    sender: str = ""
+    reply_to: str = ""
+    recipients: list[str] = field(default_factory=list)
+    subject: str = ""
+    results: dict[str, str] = field(default_factory=dict)
+    text: str = ""
+    links: list[Link] = field(default_factory=list)
+    attachments: list[str] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)  # SHA-256 of the attachments
+    form: bool = False
+    listed: bool = False
+
+    @property
+    def sender_host(self) -> str:
+        return self.sender.rpartition("@")[2].lower()
+
+
+def read_mail(content: str) -> Mail:
+    """The e-mail, leniently: what cannot be read is left out."""
+    message = message_from_string(_bounded(content))
+    mail = Mail(subject=_header(message, "Subject"), listed=bool(_header(message, "List-Unsubscribe")))
+    mail.sender_name, mail.sender = _address(_header(message, "From"))
+    mail.reply_to = _address(_header(message, "Reply-To"))[1]
+    mail.recipients = [address for name in ("To", "Delivered-To") if (address := _address(_header(message, name))[1])]
+    mail.results = _results(message)
+    for number, part in enumerate(message.walk()):
+        if number >= MAX_PARTS:
+            break
+        _read_part(part, mail)
+    seen = {link.url for link in mail.links}
+    mail.links += [Link(url) for match in _URL.finditer(mail.text) if (url := refanged(match[0].rstrip(".,;:!"))) not in seen]
+    mail.links = mail.links[:MAX_LINKS]
+    return mail
+
+
+def _bounded(content: str) -> str:
+    """The content up to where it has more parts, or parts within parts, than any e-mail that people send."""
+    for pattern, most in ((_BOUNDARY, MAX_BOUNDARIES), (_NESTED, MAX_NESTED)):
+        for number, match in enumerate(pattern.finditer(content), start=1):
+            if number > most:
+                content = content[: match.start()]
+                break
+    return content
+
+
+def _read_part(part: "Message[str, str]", mail: Mail) -> None:
+    for header in ("Content-Type", "Content-Disposition", "Content-Transfer-Encoding"):
+        if len(str(part.get(header, ""))) > MAX_HEADER:
+            part.replace_header(header, str(part[header])[:MAX_HEADER])
+    if part.is_multipart():
+        return
+    name, charset = _parameters(part)
+    content = part.get_payload(decode=True)
+    content = content if isinstance(content, bytes) else b""
+    if name or part.get_content_disposition() == "attachment":
+        mail.attachments.append((name or part.get_content_type()).strip()[:200])
+        mail.digests.append(sha256(content).hexdigest())
+        return
+    kind = part.get_content_type()
+    if kind not in ("text/plain", "text/html"):
+        return
+    try:
+        text = content.decode(charset, "replace")[:MAX_TEXT]
+    except LookupError:  # an unknown charset
+        text = content.decode("utf-8", "replace")[:MAX_TEXT]
+    if kind == "text/plain":
+        mail.text += f"{text}\n"
+    else:
+        _read_page(text, mail)
+
+
+def _parameters(part: "Message[str, str]") -> tuple[str, str]:
+    """The file's name and the charset."""
+    try:
+        return _decoded(str(part.get_filename() or "")), str(part.get_content_charset("utf-8"))
+    except (TypeError, ValueError, LookupError):  # continued parameters (RFC 2231) whose numbers are none
+        return "", "utf-8"
+
+
+def _address(text: str) -> tuple[str, str]:
+    """The name and the address of a header."""
+    try:
+        return parseaddr(text)
+    except RecursionError:  # comments within comments
+        return "", ""
+
+
+def _read_page(page: str, mail: Mail) -> None:
+    """The text, links and password fields of an HTML part, tag by tag: each tag is looked at once."""
+    page = _SILENT.sub(" ", page)
+    texts: list[str] = []
+    link: Link | None = None
+    at = 0
+    for tag in _TAG.finditer(page):
+        text = unescape(page[at : tag.start()])
+        texts.append(text)
+        if link is not None and len(link.text) < 500:
+            link.text += text
+        at = tag.end()
+        name = tag[1].split(None, 1)[0].lower()
+        if name in ("a", "area") and len(mail.links) < MAX_LINKS:
+            values = {match[1].lower(): match[2] or match[3] or match[4] or "" for match in _ATTRIBUTE.finditer(tag[1])}
+            if values.get("href"):
+                link = Link(unescape(values["href"]).strip())
+                mail.links.append(link)
+        elif name == "/a":
+            link = None
+        elif name == "input":
+            mail.form = mail.form or re.search(r"(?i)\btype\s{0,4}=\s{0,4}[\"']?password", tag[1]) is not None
+        texts.append(" ")
+    texts.append(unescape(page[at:]))
+    mail.text += " ".join("".join(texts).split()) + "\n"
+
+
+def observables(mail: Mail) -> list[str]:
+    """What the e-mail can be looked up by."""
+    hosts = [host for link in mail.links if (host := url_host(link.url))]
+    urls = [link.url for link in mail.links if link.url.lower().startswith(("http:", "https:"))]
+    addresses = [address for address in (mail.sender, mail.reply_to) if address]
+    return [*urls, *hosts, *addresses, *(address.rpartition("@")[2] for address in addresses), *mail.digests]
+
+
+def mail_reasons(mail: Mail) -> Iterator[Reason]:
+    """Everything the e-mail tells."""
+    protected = tuple({registrable(address.rpartition("@")[2]) for address in mail.recipients} - tables().free_mail - {""})
+    yield from _sender_reasons(mail, protected)
+    yield from _link_reasons(mail, protected)
+    yield from _attachment_reasons(mail)
+    yield from text_reasons(f"{mail.subject}\n{mail.text}", greeting=mail.text)
+    if mail.form:
+        yield reason("credential_form", "The e-mail itself holds a form with a password field.")
+    if mail.listed:
+        yield reason("mailing_list", "It names a way to unsubscribe.")
+
+
+def text_reasons(text: str, *, greeting: str = "") -> Iterator[Reason]:
+    """What the words ask for."""
+    for one in tables().words:
+        if found := one.pattern.search(greeting or text if one.name == "generic_greeting" else text):
+            yield reason(one.name, f"{one.detail} (“{' '.join(found[0].split())[:80]}”)")
+
+
+def _sender_reasons(mail: Mail, protected: tuple[str, ...]) -> Iterator[Reason]:
+    results = mail.results
+    for method in ("dmarc", "spf", "dkim"):
+        if results.get(method) in ("fail", "softfail", "permerror"):
+            yield reason(f"{method}_fail", f"{method.upper()} says {results[method]}.")
+    if results.get("dmarc") == "pass" or (results.get("spf") == "pass" and results.get("dkim") == "pass"):
+        yield reason("authenticated", f"{mail.sender_host} has authenticated the e-mail.")
+    elif not results:
+        yield reason("unauthenticated", "No receiving server has written what it found out about the sender.")
+    host = mail.sender_host
+    if not host:
+        return
+    name = registrable(host)
+    yield from host_reasons(host, "sender", protected)
+    if mail.reply_to and registrable(mail.reply_to.rpartition("@")[2].lower()) != name:
+        yield reason("reply_to_differs", f"Answers go to {mail.reply_to}, not to {name}.")
+    shown = mail.sender_name.lower()
+    if (claimed := re.search(r"[\w.+-]+@([\w.-]+\.\w+)", shown)) and registrable(claimed[1]) != name:
+        yield reason("display_name_is_address", f"The name shown is the address {claimed[0]}, the sender is {mail.sender}.")
+    words = set(re.findall(r"[a-z0-9]+", shown))
+    for brand, names in tables().brands.items():
+        if (brand in words or (len(brand) > 6 and brand in shown.replace(" ", ""))) and name not in names and not _same_word(brand, name):
+            yield reason("display_name_impersonates", f"The name shown is “{mail.sender_name[:60]}”, the sender {mail.sender} is not {brand}'s.")
+            break
+    else:
+        if name in tables().free_mail and re.search(
+            r"\b(?:support|security|help ?desk|admin|payroll|ceo|director|bank|service|it team|human resources|hr)\b", shown
+        ):
+            yield reason("display_name_impersonates", f"“{mail.sender_name[:60]}” writes from the free mailbox {mail.sender}.", times=0.8)
+    if name in protected and results and results.get("dmarc") != "pass" and results.get("spf") != "pass" and results.get("dkim") != "pass":
+        yield reason("sender_is_recipient_domain_without_auth", f"It claims to come from {name} itself, which did not authenticate it.")
+
+
+def _same_word(brand: str, name: str) -> bool:
+    return name.split(".")[0] == brand
+
+
+def _link_reasons(mail: Mail, protected: tuple[str, ...]) -> Iterator[Reason]:
+    sender = registrable(mail.sender_host) if mail.sender_host else ""
+    hosts = []
+    for link in mail.links:
+        if link.url.lower().startswith(("mailto:", "tel:", "#", "cid:")):
+            continue
+        yield from url_reasons(link.url, protected)
+        host = url_host(link.url)
+        if host is None:
+            continue
+        hosts.append(registrable(host))
+        shown = re.search(r"(?i)(?:https?://)?((?:[\w-]+\.)+[a-z]{2,})", refanged(link.text.strip()))
+        if shown and "@" not in link.text and registrable(shown[1]) != registrable(host):
+            yield reason("link_text_mismatch", f"The link shows {shown[1]} and goes to {host}.")
+    if hosts and sender and all(host == sender for host in hosts) and mail.results.get("dmarc") == "pass":
+        yield reason("own_sender_domain_links", f"All links stay with the sender, {sender}.")
+
+
+def _attachment_reasons(mail: Mail) -> Iterator[Reason]:
+    for name in mail.attachments:
+        parts = name.lower().rstrip(". ").split(".")
+        last = parts[-1] if len(parts) > 1 else ""
+        if last in _RUNS:
+            yield reason("attachment_executable", f"{name} runs when it is opened.")
+            if len(parts) > 2 and parts[-2].strip() in ("pdf", "doc", "docx", "xls", "xlsx", "jpg", "png", "txt"):
+                yield reason("attachment_double_extension", f"{name} pretends to be a .{parts[-2].strip()} file.")
+        elif last in _PAGES:
+            yield reason("attachment_html", f"{name} is a page that opens in the browser.")
+        elif last in _IMAGES:
+            yield reason("attachment_disk_image", f"{name} is a disk image, whose content loses its mark of origin.")
+        elif last in _MACROS:
+            yield reason("attachment_macro", f"{name} can hold macros.")
+        elif last in _ARCHIVES:
+            yield reason("attachment_archive", f"{name} is an archive.")
+
+
+def _results(message: "Message[str, str]") -> dict[str, str]:
+    """The topmost Authentication-Results, leniently: comments out, the first result of each method."""
+    header = str((message.get_all("Authentication-Results") or [""])[0])[: 4 * MAX_HEADER]
+    text = re.sub(r"\([^()]*\)", " ", header)
+    found: dict[str, str] = {}
+    for match in _RESULT.finditer(text):
+        found.setdefault(match[1].lower(), match[2].lower())
+    if "spf" not in found and (received := re.match(r"\s*(\w+)", str(message.get("Received-SPF") or "")[:MAX_HEADER])):
+        found["spf"] = received[1].lower()
+    return found
+
+
+def _header(message: "Message[str, str]", name: str) -> str:
+    return _decoded(str(message.get(name) or "")[:MAX_HEADER])
+
+
+def _decoded(text: str) -> str:
+    """The text with its encoded words (RFC 2047) read; as it stands where they cannot be."""
+    try:
+        return " ".join(str(make_header(decode_header(text))).split())
+    except (LookupError, UnicodeError, ValueError):
+        return " ".join(text.split())
