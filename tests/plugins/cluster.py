@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -131,14 +131,21 @@ class Cluster:
             return self.ask(WEBS[1 - first], path, body=body)
 
     def is_ready(self, name: str) -> bool:
-        try:
-            return self.ask(name, "/ready", token=False).status == 200
-        except (OSError, http.client.HTTPException):
-            return False
+        return self._all_say(name, "/ready", lambda answer: answer.status == 200)
+
+    def is_unready(self, name: str) -> bool:
+        return self._all_say(name, "/ready", lambda answer: answer.status == 503)
 
     def is_whole(self, name: str) -> bool:
+        return self._all_say(name, "/health", lambda answer: answer.json()["status"] == "ok")
+
+    def is_degraded(self, name: str, check: str) -> bool:
+        return self._all_say(name, "/health", lambda answer: answer.json()["checks"][check].startswith("away"))
+
+    def _all_say(self, name: str, path: str, says: Callable[[Answer], bool]) -> bool:
+        """Whether each of several answers says so: a web has two workers, each with checks of its own."""
         try:
-            return bool(self.ask(name, "/health", token=False).json()["status"] == "ok")
+            return all(says(self.ask(name, path, token=False)) for _ in range(12 if name in WEBS else 1))
         except (OSError, http.client.HTTPException):
             return False
 
