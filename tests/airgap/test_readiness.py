@@ -2,6 +2,7 @@
 
 import io
 import json
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from airgap import contacts
+from airgap.checklist import look, run_all
 from airgap.models import Contact
 from airgap.policy import EgressPolicy
 from airgap.readiness import readiness
@@ -143,3 +145,16 @@ def test_api_and_command_say_the_same(environment: Environment) -> None:
     assert (by_api["enabled"], by_api["results"][0]["host"]) == (False, "www.cisa.gov")
     environment(AISOC_AIRGAPPED="1")
     assert Client().get("/api/v1/airgap/readiness", headers=token).json()["sentence"] == "1 of 1 targets is refused."
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="readers and writers of PostgreSQL do not wait for each other")
+def test_who_writes_to_sqlite_keeps_neither_the_readiness_report_nor_the_checklist_waiting(environment: Environment) -> None:
+    environment(CISA_KEV_URL="http://kev-mirror/kev.json")
+    writer = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    try:
+        assert readiness().missing == ""
+        assert {one.item.id for one in run_all(look()) if "cannot be read" in one.finding.evidence} == set()
+    finally:
+        writer.close()
