@@ -20,6 +20,7 @@ from airgap.readiness import readiness
 from airgap.report import markdown_of, report_of, signed
 from airgap.verify_report import read_span
 
+VERDICTS = [(verdict.value, verdict.value) for verdict in Verdict]  # the schema names this set ChecklistVerdict
 SINCE = OpenApiParameter("since", str, description="How far back refused attempts count: 30m, 24h, 7d; 24h by default.")
 
 
@@ -38,7 +39,7 @@ class ItemSchema(serializers.Serializer[object]):
     id = serializers.CharField()
     title = serializers.CharField()
     kind = serializers.ChoiceField(choices=[(kind.value, kind.value) for kind in Kind])
-    verdict = serializers.ChoiceField(choices=[(verdict.value, verdict.value) for verdict in Verdict])
+    verdict = serializers.ChoiceField(choices=VERDICTS)
     evidence = serializers.CharField()
     next_step = serializers.CharField()
     checked_at = serializers.DateTimeField()
@@ -48,7 +49,7 @@ class ItemSchema(serializers.Serializer[object]):
 
 
 class ChecklistSchema(serializers.Serializer[object]):
-    verdict = serializers.ChoiceField(choices=[(verdict.value, verdict.value) for verdict in Verdict])
+    verdict = serializers.ChoiceField(choices=VERDICTS)
     sentence = serializers.CharField()
     since = serializers.DateTimeField()
     computed_at = serializers.DateTimeField()
