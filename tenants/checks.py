@@ -24,7 +24,7 @@ def check_database_role(app_configs: Sequence[AppConfig] | None, databases: Sequ
             found.append(
                 checks.Warning(
                     f"PostgreSQL's row-level security does not bind the role {row[0]}: between tenants only the product's own queries stand.",
-                    hint="Let DATABASE_URL name a role that owns the database and is neither SUPERUSER nor BYPASSRLS.",
+                    hint="Run as a role that is neither SUPERUSER nor BYPASSRLS, such as the one that deploy/postgresql/init/1-roles.sql makes.",
                     id="tenants.W001",
                 )
             )
