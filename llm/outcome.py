@@ -25,6 +25,7 @@ from tenants.models import Tenant
 
 LLM_FALLBACK = "llm.fallback"
 MAX_CALLS: Final = 4  # model calls at once in this process: half of the web's threads stay free for everything else
+MAX_OF_ONE: Final = 2  # of them to one tenant's own endpoint: a slow one keeps no other tenant's answers waiting
 BUDGET: Final = 20.0  # seconds that one answer may spend on the model, all its calls together
 INVALID: Final = "The model's answer is invalid: it does not have the form that was asked for."
 MAX_PROMPT: Final = 24_000  # characters of evidence that go to a model
@@ -117,14 +118,13 @@ class Chance:
         self.path = Path.FALLBACK
         self.model: Model | None = None
         self._tenant = tenant.slug if tenant is not None else ""
-        self._slot = False
+        self._held: list[threading.BoundedSemaphore] = []
         resolved = resolve_llm_config(tenant, purpose=f"llm.{capability}")
         self.reason = resolved.reason
         self._cause = Cause.NOT_CONFIGURED if resolved.source is Source.NONE else Cause.REFUSED
         if not resolved.allowed:
             return
-        self._slot = _slots.acquire(blocking=False)
-        if not self._slot:
+        if not self._take_slot(resolved.tenant):
             self.reason, self._cause = Cause.BUSY.value, Cause.BUSY
             return
         self.path = Path.LIVE
@@ -153,9 +153,18 @@ class Chance:
 
     def close(self) -> None:
         """Give the slot back. Again and again, if need be: a response may be dropped before its first byte was asked for."""
-        if self._slot:
-            self._slot = False
-            _slots.release()
+        while self._held:
+            self._held.pop().release()
+
+    def _take_slot(self, tenant: str) -> bool:
+        """tenant: whose own endpoint it is, "" for the operator's."""
+        own = [_of_one.setdefault(tenant, threading.BoundedSemaphore(MAX_OF_ONE))] if tenant else []
+        for slots in (*own, _slots):
+            if not slots.acquire(blocking=False):
+                self.close()
+                return False
+            self._held.append(slots)
+        return True
 
     def __enter__(self) -> "Chance":
         return self
@@ -174,6 +183,7 @@ _CAUSES: Final[tuple[tuple[type[Exception], Cause], ...]] = (
 )
 _BOUNDS: Final = frozenset(("minLength", "maxLength", "minItems", "maxItems", "uniqueItems", "pattern", "minimum", "maximum"))
 _slots = threading.BoundedSemaphore(MAX_CALLS)
+_of_one: dict[str, threading.BoundedSemaphore] = {}  # by tenant
 
 
 def _shape(schema: Any) -> Any:

@@ -9,9 +9,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from llm import outcome
+from llm.credentials import Wanted, save_credential
 from llm.outcome import INVALID, Chance, Model, live_or_fallback
 from llm.resolver import Path
 from llm.uses import uses
+from tenants.models import Tenant
 from tests.plugins.model_server import ModelServer
 
 pytestmark = pytest.mark.django_db
@@ -141,6 +143,24 @@ def test_beyond_the_cap_the_answer_is_the_fallback_busy_at_once(live: ModelServe
             chance.close()
     assert answer().path is Path.LIVE
     assert outcome._slots._value == outcome.MAX_CALLS
+
+
+def test_one_tenants_slow_endpoint_leaves_slots_to_the_others(environment: Environment) -> None:
+    environment()
+    acme, globex = (Tenant.objects.create(slug=slug, name=slug) for slug in ("acme", "globex"))
+    for tenant in (acme, globex):
+        save_credential(tenant, Wanted(provider="local-litellm", base_url=f"http://{tenant.slug}.internal/v1"), by="alice")
+    held = [Chance("explain", acme) for _ in range(outcome.MAX_CALLS)]
+    try:
+        assert [chance.reason == "busy" for chance in held] == [False] * outcome.MAX_OF_ONE + [True] * (outcome.MAX_CALLS - outcome.MAX_OF_ONE)
+        with Chance("explain", globex) as other:
+            assert other.path is Path.LIVE
+    finally:
+        for chance in held:
+            chance.close()
+    assert outcome._slots._value == outcome.MAX_CALLS
+    with Chance("explain", acme) as again:
+        assert again.path is Path.LIVE
 
 
 def test_a_slot_comes_back_whatever_happens(live: ModelServer) -> None:
