@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Final
 
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
@@ -22,6 +23,8 @@ from airgap.verify_report import read_span
 
 SINCE = OpenApiParameter("since", str, description="How far back refused attempts count: 30m, 24h, 7d; 24h by default.")
 
+VERDICTS: Final = tuple((verdict.value, verdict.value) for verdict in Verdict)  # the schema names this set ChecklistVerdict
+
 
 class StandingSchema(serializers.Serializer[object]):
     by = serializers.CharField()
@@ -38,7 +41,7 @@ class ItemSchema(serializers.Serializer[object]):
     id = serializers.CharField()
     title = serializers.CharField()
     kind = serializers.ChoiceField(choices=[(kind.value, kind.value) for kind in Kind])
-    verdict = serializers.ChoiceField(choices=[(verdict.value, verdict.value) for verdict in Verdict])
+    verdict = serializers.ChoiceField(choices=VERDICTS)
     evidence = serializers.CharField()
     next_step = serializers.CharField()
     checked_at = serializers.DateTimeField()
@@ -48,7 +51,7 @@ class ItemSchema(serializers.Serializer[object]):
 
 
 class ChecklistSchema(serializers.Serializer[object]):
-    verdict = serializers.ChoiceField(choices=[(verdict.value, verdict.value) for verdict in Verdict])
+    verdict = serializers.ChoiceField(choices=VERDICTS)
     sentence = serializers.CharField()
     since = serializers.DateTimeField()
     computed_at = serializers.DateTimeField()
