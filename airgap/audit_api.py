@@ -83,7 +83,7 @@ class AttestedSchema(serializers.Serializer[object]):
 
 
 class WouldRefuseSchema(serializers.Serializer[object]):
-    kind = serializers.CharField(help_text="feed, llm, enrichment, channel, setting or contacted")
+    kind = serializers.CharField(help_text="feed, llm, tenant, enrichment, channel, setting or contacted")
     name = serializers.CharField()
     host = serializers.CharField()
     port = serializers.IntegerField(allow_null=True)

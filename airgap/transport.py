@@ -152,7 +152,7 @@ class GatedTransport(httpx.BaseTransport):
         host, port, decision = self._judge(url)
         if not decision.allowed:
             raise self._refuse(decision, host, port, Layer.HTTP, url)
-        if not self._policy.enabled:
+        if not active_policy().enabled:  # a tenant's call, which is judged in both modes, is noted too
             contacts.note(active_policy(), host, port, self._purpose)
         if len(self._permitted) < _MAX_PERMITTED:
             self._permitted.add((host.encode(), url.port, url.scheme))

@@ -32,6 +32,7 @@ from django.utils.duration import duration_iso_string
 
 from airgap import chain, clock, fleet
 from airgap.models import ProcessBeat
+from tenants.scope import all_tenants
 
 KIND: Final = "aisoc-backup"
 FORMAT: Final = 1
@@ -128,10 +129,11 @@ def _write_all(out: _Summed, tell: Callable[[int], Tell]) -> dict[str, Any]:
 def _snapshot() -> Iterator[None]:
     """All tables as of one moment, without keeping any writer waiting."""
     if connection.vendor == "postgresql":
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            cursor.execute("SET LOCAL row_security = off")  # a policy that would hide rows is an error, not a smaller backup
-            yield
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            with all_tenants():  # row-level security binds the owner of the tables too
+                yield
         return
     with connection.cursor() as cursor:
         cursor.execute("BEGIN")  # deferred: it only reads
@@ -154,7 +156,7 @@ def restore(path: Path, tell: Callable[[int], Tell], *, force: bool = False, any
         )
     _refuse_while_in_use(force)
     done = tell(int(head["rows"]))
-    with transaction.atomic():
+    with all_tenants():
         with connection.cursor() as cursor:
             for sql in connection.ops.sql_flush(no_style(), [model._meta.db_table for model in tables()]):
                 cursor.execute(sql)

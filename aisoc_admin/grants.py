@@ -14,6 +14,9 @@ ROLE = "aisoc_app"
 TAKEN = {  # table: what the role loses
     "airgap_egressevent": "UPDATE",
     "airgap_dayhead": "UPDATE, DELETE",
+    "airgap_attestation": "UPDATE, DELETE",
+    "airgap_signoff": "UPDATE, DELETE",
+    "llm_credentialchange": "UPDATE, DELETE",
     "django_migrations": "INSERT, UPDATE, DELETE",
 }
 

@@ -10,19 +10,33 @@ SQLITE = """
 CREATE TRIGGER llm_credentialchange_immutable BEFORE UPDATE ON llm_credentialchange
 BEGIN SELECT RAISE(ABORT, 'what was done to a credential is append-only'); END
 """
-# credential_of: the one row that a resolve needs, in one statement. Its SET opens row-level security for this body alone.
+# credential_of: the one row that a resolve needs, in one statement. It opens row-level security for that tenant's rows and its own body alone,
+# by set_config: only a superuser may make a function with a SET of this name. An error undoes the setting with the transaction.
 POSTGRESQL = """
 CREATE FUNCTION llm_refuse_change() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN RAISE EXCEPTION 'what was done to a credential is append-only' USING ERRCODE = 'restrict_violation'; END $$;
 CREATE TRIGGER llm_credentialchange_immutable BEFORE UPDATE OR DELETE ON llm_credentialchange
 FOR EACH ROW EXECUTE FUNCTION llm_refuse_change();
-CREATE FUNCTION llm_credential_of(slug text) RETURNS SETOF llm_tenantcredential LANGUAGE sql STABLE SET aisoc.all_tenants = 'on' AS
-$$ SELECT c.* FROM llm_tenantcredential c JOIN tenants_tenant t ON t.id = c.tenant_id WHERE t.slug = $1 $$
+"""
+CREDENTIAL_OF = """
+CREATE FUNCTION llm_credential_of(slug text) RETURNS SETOF llm_tenantcredential LANGUAGE plpgsql AS
+$$ DECLARE
+    wanted bigint := (SELECT t.id FROM tenants_tenant t WHERE t.slug = $1);
+    before text := COALESCE(current_setting('aisoc.tenant', true), '');
+BEGIN
+    PERFORM set_config('aisoc.tenant', COALESCE(wanted::text, ''), true);
+    RETURN QUERY SELECT c.* FROM llm_tenantcredential c WHERE c.tenant_id = wanted;
+    PERFORM set_config('aisoc.tenant', before, true);
+END $$
 """
 
 
 def add(apps, schema_editor):
-    schema_editor.execute(SQLITE if schema_editor.connection.vendor == "sqlite" else POSTGRESQL, params=None)
+    if schema_editor.connection.vendor == "sqlite":
+        schema_editor.execute(SQLITE, params=None)
+    else:
+        schema_editor.execute(POSTGRESQL, params=None)
+        schema_editor.execute(CREDENTIAL_OF, params=None)
 
 
 def remove(apps, schema_editor):

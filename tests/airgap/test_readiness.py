@@ -15,6 +15,7 @@ from airgap import contacts
 from airgap.models import Contact
 from airgap.policy import EgressPolicy
 from airgap.readiness import readiness
+from airgap.tenant_rule import TenantRule
 from airgap.transport import gated_client
 from tenants.accounts import issue_token
 from tenants.roles import Role
@@ -79,6 +80,16 @@ def test_what_the_gate_lets_through_with_the_air_gap_off_is_counted_by_client_an
     assert (one.kind, one.name, one.count, one.allowlist) == ("contacted", "feed.kev", 3, "api.example.com:443")
     assert "planted" not in str(one)
     assert "secret-path" not in str(one)
+
+
+def test_with_the_air_gap_off_a_call_to_a_tenants_url_is_noted_too(environment: Environment) -> None:
+    environment(CISA_KEV_URL="http://kev-mirror/kev.json")
+    inner = httpx.MockTransport(lambda request: httpx.Response(200))
+    with gated_client(purpose="llm.explain", tenant="acme", tenant_rule=TenantRule(), inner=inner) as client:
+        client.get("https://api.example.com/v1/models")
+    contacts.flush()
+    row = Contact.objects.get()
+    assert (row.host, row.port, row.purpose, row.count) == ("api.example.com", 443, "llm.explain", 1)
 
 
 def test_with_the_air_gap_on_nothing_is_noted(environment: Environment) -> None:

@@ -8,7 +8,8 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,17 @@ from django.test import Client
 from django.utils import timezone
 
 from airgap import chain
+from airgap.attest import attest
 from airgap.ed25519 import read_key
-from airgap.models import EgressEvent, ProcessBeat, TrailHead
+from airgap.models import Attestation, EgressEvent, ProcessBeat, TrailHead
 from aisoc_admin import backup
 from aisoc_admin.models import LoginAttempts
+from llm.credentials import Wanted, save_credential
+from llm.models import CredentialChange, TenantCredential
 from tenants.accounts import first_login, issue_token
+from tenants.models import Tenant
 from tenants.roles import Role
+from tenants.scope import all_tenants
 from tests.airgap.trail import drained, event
 from tests.conftest import ROOT
 from tests.plugins.kev import catalogue, row
@@ -104,6 +110,39 @@ def test_every_row_comes_back_as_it_was(deployment: str, tmp_path: Path) -> None
     issue_token("new", Role.OPERATOR, 1)  # the sequences stand behind what was restored
     again = made(tmp_path / "again")
     assert lines(again)[1]["table"] == lines(path)[1]["table"]
+
+
+@pytest.fixture
+def bound() -> Iterator[None]:
+    """This connection's role is then one that row-level security binds, with every right of the tables' owner."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    role = f"binds_in_{connection.settings_dict['NAME']}"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE ROLE {role}; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}"
+        )
+        cursor.execute(f"SET ROLE {role}")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute(f"RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_rows_of_tenants_and_rows_that_nobody_changes_come_back_though_row_security_binds_the_role(bound: None, tmp_path: Path) -> None:
+    for slug in ("acme", "globex"):
+        save_credential(Tenant.objects.create(slug=slug, name=slug), Wanted(provider="custom", base_url="http://llm.corp/v1"), by="olga")
+    attest("firewall", by="olga", note="seen")
+    path = made(tmp_path / "backup")
+    held = {line["table"]: following for line, following in pairwise(lines(path)) if isinstance(line, dict) and "table" in line}
+    assert isinstance(held["llm.TenantCredential"], list)
+    assert isinstance(held["llm.CredentialChange"], list)
+    restored(path, "--force")
+    again = made(tmp_path / "again")
+    assert lines(again)[1:-1] == lines(path)[1:-1]
+    with all_tenants():
+        assert TenantCredential.across_tenants.count() == CredentialChange.across_tenants.count() == 2
+    assert Attestation.objects.count() == 1
 
 
 def test_a_deployment_moves_from_sqlite_to_this_database(tmp_path: Path) -> None:

@@ -54,6 +54,14 @@ def test_every_workload_has_both_air_gap_variables_from_the_one_place(documents:
     assert sum(source.count("AISOC_AIRGAPPED") for source in sources) == 1
 
 
+def test_the_data_folder_is_not_the_volume_itself_which_every_user_of_the_node_may_write(documents: Documents) -> None:
+    for name, pod in pods(documents).items():
+        (container,) = pod["containers"]
+        folder, mounts = environment(pod)["AISOC_DATA_DIR"], [mount["mountPath"] for mount in container["volumeMounts"]]
+        assert folder not in mounts, name
+        assert any(folder.startswith(f"{mount}/") for mount in mounts), name
+
+
 def test_every_variable_is_one_of_the_product_and_no_secret_is_a_value(documents: Documents) -> None:
     known = {str(spec["name"]): bool(spec["secret"]) for spec in known_variables()}
     for name, pod in pods(documents).items():

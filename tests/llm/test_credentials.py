@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -440,3 +441,23 @@ def test_without_a_scope_the_database_shows_no_row_but_the_one_that_is_asked_for
         assert [action for action, *_ in changes(acme)] == ["saved", "rotated", "tested", "removed"]
         assert [action for action, *_ in changes(globex)] == ["saved"]
         cursor.execute("RESET ROLE")
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no roles.")
+def test_an_owner_of_the_tables_who_is_no_superuser_can_make_what_a_resolve_asks(acme: Tenant) -> None:
+    put(acme, provider="local-litellm", base_url=GATEWAY)
+    globex = Tenant.objects.create(slug="globex", name="Globex")
+    put(globex, provider="local-litellm", base_url="http://other.internal:4000/v1")
+    owner = f"makes_in_{connection.settings_dict['NAME']}"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE ROLE {owner}; GRANT CREATE ON SCHEMA public TO {owner}; GRANT SELECT ON tenants_tenant, llm_tenantcredential TO {owner}"
+        )
+        cursor.execute(f"DROP FUNCTION llm_credential_of(text); SET LOCAL ROLE {owner}")
+        cursor.execute(import_module("llm.migrations.0002_credentials").CREDENTIAL_OF)
+    hosts = {slug: resolved_for(slug).host for slug in ("acme", "globex", "nobody")}
+    assert hosts == {"acme": "litellm.internal", "globex": "other.internal", "nobody": ""}
+    with tenant_scope(acme):
+        assert resolved_for("globex").host == "other.internal"
+        assert [row.tenant_id for row in TenantCredential.across_tenants.all()] == [acme.pk]
+    assert not TenantCredential.across_tenants.exists()

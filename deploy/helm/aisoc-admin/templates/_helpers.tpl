@@ -15,8 +15,9 @@
   value: {{ .Values.allowedHosts | quote }}
 - name: AISOC_TRUSTED_PROXIES
   value: {{ .Values.trustedProxies | quote }}
+# a folder of its own in the volume: the kubelet makes an emptyDir with mode 0777, which production refuses
 - name: AISOC_DATA_DIR
-  value: /data
+  value: /data/var
 - name: AISOC_BIND
   value: 0.0.0.0
 - name: AISOC_METRICS_PORT
