@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Final
 
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
@@ -22,6 +23,8 @@ from airgap.verify_report import read_span
 
 VERDICTS = [(verdict.value, verdict.value) for verdict in Verdict]  # the schema names this set ChecklistVerdict
 SINCE = OpenApiParameter("since", str, description="How far back refused attempts count: 30m, 24h, 7d; 24h by default.")
+
+VERDICTS: Final = tuple((verdict.value, verdict.value) for verdict in Verdict)  # the schema names this set ChecklistVerdict
 
 
 class StandingSchema(serializers.Serializer[object]):

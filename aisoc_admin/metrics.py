@@ -26,6 +26,8 @@ from airgap.queries import SPANS, EventFilter
 from airgap.segments import backlog
 from airgap.snapshot import guard_snapshot
 from aisoc_admin import health
+from llm.resolver import Path
+from llm.uses import uses
 from threatintel.models import FeedRun
 from threatintel.snapshot import feeds_snapshot
 
@@ -99,6 +101,12 @@ def _messages() -> Iterator[Sample]:
     yield ("unacknowledged",), int(client.hlen("unacked"))
 
 
+def _answers() -> Iterator[Sample]:
+    for use in uses():
+        yield (use.capability, Path.LIVE.value), use.live
+        yield (use.capability, Path.FALLBACK.value), use.fallback
+
+
 def _checks() -> Iterator[Sample]:
     for name, found in health.current().checks.items():
         yield (name,), found == health.OK
@@ -122,6 +130,7 @@ FAMILIES: Final = (
     Family("aisoc_feed_indicators", "Live sources of indicators.", ("feed",), _indicators),
     Family("aisoc_feed_runs", "Polls that wait or run.", ("state",), _runs),
     Family("aisoc_queue_messages", "Messages in the broker, and those that workers hold.", ("queue",), _messages),
+    Family("aisoc_llm_answers", "Answers of each capability by how they were made.", ("capability", "path"), _answers, kind=CounterMetricFamily),
     Family("aisoc_check_ok", "1 when the check of this process found nothing wrong.", ("check",), _checks, deployment=False),
     Family("aisoc_airgap_enforcing", "1 when the air gap is on and this process's guard enforces it.", (), _enforcing, deployment=False),
     Family("aisoc_spool_waiting_segments", "Segments of refusals on this host that wait for the database.", (), _spool, deployment=False),

@@ -201,6 +201,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SERVE_PERMISSIONS": ["tenants.permissions.HasAnyRole"],
     "ENUM_NAME_OVERRIDES": {
+        "ChecklistVerdict": "airgap.audit_api.VERDICTS",
         "IndicatorStatus": "threatintel.api.STATUS_CHOICES",
         "DeliveryState": "actions.models.Delivery.State",
         "LLMProvider": "llm.api.PROVIDERS",

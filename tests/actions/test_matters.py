@@ -219,7 +219,7 @@ def test_attempts_are_matters_by_host_without_the_notifications_own() -> None:
 
 def test_failing_items_of_the_checklist_are_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     def item(id: str, verdict: Verdict) -> ChecklistItem:
-        return ChecklistItem(id, id.title(), lambda: Finding(verdict, "Seen.", "Do it."))
+        return ChecklistItem(id, id.title(), lambda _seen: Finding(verdict, "Seen.", "Do it."))
 
     items = [item("one", Verdict.FAILING), item("two", Verdict.UNKNOWN), item("three", Verdict.OK), item("no_blocks", Verdict.FAILING)]
     monkeypatch.setattr(checklist, "_items", {one.id: one for one in items})

@@ -63,7 +63,13 @@ def verdict(item: str) -> Verdict:
         ("production", {}, ATTENTION),
         (
             "production",
-            {"AISOC_ENVIRONMENT": "production", "SECRET_KEY": "s" * 50, "ALLOWED_HOSTS": "a.corp", "AISOC_CREDENTIAL_KEY": "A" * 43 + "="},
+            {
+                "AISOC_ENVIRONMENT": "production",
+                "SECRET_KEY": "s" * 50,
+                "ALLOWED_HOSTS": "a.corp",
+                "AISOC_CREDENTIAL_KEY": "A" * 43 + "=",
+                "CELERY_BROKER_URL": "redis://b.corp",
+            },
             OK,
         ),
     ],

@@ -14,6 +14,8 @@ from airgap import clock
 from aisoc_admin import health, metrics
 from aisoc_admin.health_server import serve_metrics
 from aisoc_admin.role import Role
+from llm import uses
+from llm.resolver import Path
 from tests.airgap.trail import drained, event
 from tests.conftest import ROOT
 from tests.plugins.processes import free_port
@@ -47,7 +49,9 @@ def test_what_the_deployment_does_is_told(environment: Callable[..., Any]) -> No
     now = clock.now()
     drained(event(minute=now, count=5), event(minute=now, host="other.example", count=2), event(minute=now, rule="malformed", layer="dns"), now=now)
     FeedRun.objects.create(feed="kev", slot="1", not_before=now)
+    uses.count("explain", Path.FALLBACK, "busy")
     found = read(metrics.Exposition(deployment=True).text())
+    assert (found[("aisoc_llm_answers_total", "explain", "fallback")], found[("aisoc_llm_answers_total", "explain", "live")]) == (1, 0)
     assert found[("aisoc_egress_refused_24h", "http", "public")] == 7
     assert found[("aisoc_egress_refused_24h", "dns", "malformed")] == 1
     assert found[("aisoc_feed_state", "otx", "REFUSED")] == 1

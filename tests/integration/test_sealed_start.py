@@ -40,7 +40,7 @@ class Started:
     ready_after: float
 
     def get(self, path: str, token: str = "", *, port: int = 0) -> tuple[int, dict[str, Any]]:
-        with closing(http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=10)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=40)) as connection:
             connection.request("GET", path, headers={"Authorization": f"Token {token}"} if token else {})
             with connection.getresponse() as answer:
                 return answer.status, json.loads(answer.read())
