@@ -21,7 +21,6 @@ from airgap.readiness import readiness
 from airgap.report import markdown_of, report_of, signed
 from airgap.verify_report import read_span
 
-VERDICTS = [(verdict.value, verdict.value) for verdict in Verdict]  # the schema names this set ChecklistVerdict
 SINCE = OpenApiParameter("since", str, description="How far back refused attempts count: 30m, 24h, 7d; 24h by default.")
 
 VERDICTS: Final = tuple((verdict.value, verdict.value) for verdict in Verdict)  # the schema names this set ChecklistVerdict

@@ -209,8 +209,6 @@ SPECTACULAR_SETTINGS = {
         "LLMPath": "llm.api.PATHS",
         "TenantLLMProvider": "llm.credentials_api.PROVIDERS",
         "RuleLanguage": "llm.questions.SOURCES",
-        "ChecklistVerdict": "airgap.audit_api.VERDICTS",
-        "PhishingVerdict": "llm.questions_api.VERDICTS",
         "QueryLanguage": "llm.questions_api.LANGUAGES",
     },
 }

@@ -32,7 +32,6 @@ from llm.questions import (
     TranslationRequest,
 )
 
-VERDICTS: Final = [(one.value, one.value) for one in Verdict]  # the schema names this set PhishingVerdict
 LANGUAGES: Final = [(one.value, one.value) for one in Target]  # the schema names this set QueryLanguage
 
 
@@ -69,7 +68,7 @@ class PhishingReason(serializers.Serializer[object]):
 
 
 class PhishingAnswer(MadeSchema):
-    verdict = serializers.ChoiceField(choices=VERDICTS)
+    verdict = serializers.ChoiceField(choices=[(one.value, one.value) for one in Verdict])
     confidence = serializers.FloatField(min_value=0, max_value=1)
     reasons = PhishingReason(many=True)
 
