@@ -113,12 +113,16 @@ class Chance:
     For answers that are told while they are made; live_or_fallback is for the others. `told` says, once, how the answer was made.
     """
 
-    def __init__(self, capability: str, tenant: Tenant | None, *, budget: float = BUDGET) -> None:
+    def __init__(self, capability: str, tenant: Tenant | None, *, budget: float = BUDGET, by_rule: bool = False) -> None:
+        """by_rule: no model is wanted, whatever is configured: none is resolved, and nothing is recorded or counted."""
         self.capability = capability
         self.path = Path.FALLBACK
         self.model: Model | None = None
         self._tenant = tenant.slug if tenant is not None else ""
         self._held: list[threading.BoundedSemaphore] = []
+        self._by_rule, self.reason = by_rule, ""
+        if by_rule:
+            return
         resolved = resolve_llm_config(tenant, purpose=f"llm.{capability}")
         self.reason = resolved.reason
         self._cause = Cause.NOT_CONFIGURED if resolved.source is Source.NONE else Cause.REFUSED
@@ -137,14 +141,10 @@ class Chance:
         self.reason = str(error) if not isinstance(error, ValueError) else INVALID  # the text of another library's error may quote what was sent
         self.close()
 
-    def decline(self) -> None:
-        """Answer by rule, though there may be a model."""
-        self.path, self.model = Path.FALLBACK, None
-        self._cause = Cause.NOT_CONFIGURED
-        self.close()
-
     def told(self) -> str:
         """The reason, logged and counted."""
+        if self._by_rule:
+            return self.reason
         if self.path is Path.FALLBACK:
             say = log.info if self._cause is Cause.NOT_CONFIGURED else log.warning
             say(LLM_FALLBACK, capability=self.capability, cause=self._cause.value, reason=self.reason, tenant=self._tenant)

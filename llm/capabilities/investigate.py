@@ -50,9 +50,7 @@ class Investigating:
         """by_rule: without a model, whatever is configured."""
         self._alert = alert
         self._evidence: dict[str, Frame] = {}
-        self._chance = Chance(CAPABILITY, tenant, budget=MODEL_SECONDS)
-        if by_rule:
-            self._chance.decline()
+        self._chance = Chance(CAPABILITY, tenant, budget=MODEL_SECONDS, by_rule=by_rule)
         self.path, self.reason = self._chance.path, self._chance.reason
         self._frames = self._tell()
 

@@ -9,11 +9,13 @@ from django.db import transaction
 from django.test import Client
 from structlog.testing import capture_logs
 
+from airgap.drain import drain
 from llm import outcome
 from llm import tools as registry
 from llm.alerts import Alert
 from llm.capabilities import investigate
 from llm.tools import Finding, Tool, tools
+from llm.uses import uses
 from tenants.accounts import issue_token
 from tenants.roles import Role
 from tests.plugins.model_server import ModelServer
@@ -150,6 +152,14 @@ def test_a_model_that_fails_is_asked_once(live: ModelServer, fault: str) -> None
     assert len(live.asked) == 1
     assert [step["tool"] for step in of_type(frames, "step")] == PLAN
     assert frames[-1]["path"] == "fallback"
+
+
+def test_an_evaluation_by_rule_resolves_records_and_counts_nothing(environment: Environment) -> None:
+    environment(AISOC_AIRGAPPED="1", LLM_BASE_URL="https://api.openai.com/v1", LLM_API_KEY="sk-planted")
+    frames = list(investigate.Investigating(Alert.read(ALERT), None, by_rule=True))
+    assert (frames[-1]["type"], frames[-1]["path"]) == ("done", "fallback")
+    assert drain() == 0
+    assert uses() == []
 
 
 def test_a_tool_that_breaks_fails_its_own_step_only(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
