@@ -23,7 +23,8 @@ CORE_LOCK = "requirements.txt"
 TEST_LOCK = "requirements-dev.txt"
 PEERS_LOCK = "requirements-peers.txt"
 MODEL_LOCK = "requirements-model.txt"
-LOCKS = (CORE_LOCK, TEST_LOCK, PEERS_LOCK, MODEL_LOCK)
+FAULTS_LOCK = "requirements-faults.txt"
+LOCKS = (CORE_LOCK, TEST_LOCK, PEERS_LOCK, MODEL_LOCK, FAULTS_LOCK)
 INSTALLER_LOCK = "requirements-uv.txt"
 WHOLE = ("--require-hashes", "--no-deps")  # a lock names all that is wanted
 

@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.plugins.receiver",
     "tests.plugins.smtp",
     "tests.plugins.llm_server",
+    "tests.plugins.llmock_server",
     "tests.plugins.taxii_server",
     "tests.plugins.model_server",
     "tests.plugins.warning_lists",

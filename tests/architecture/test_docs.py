@@ -37,7 +37,7 @@ def test_each_dependency_is_argued() -> None:
 
 
 def test_every_requirement_is_pinned_with_a_hash() -> None:
-    for name in ("requirements.txt", "requirements-dev.txt", "requirements-uv.txt", "requirements-model.txt"):
+    for name in ("requirements.txt", "requirements-dev.txt", "requirements-uv.txt", "requirements-model.txt", "requirements-faults.txt"):
         blocks = re.split(r"\n(?=[A-Za-z0-9])", (ROOT / name).read_text(encoding="utf-8").strip())
         for block in blocks:
             if block.startswith("#"):

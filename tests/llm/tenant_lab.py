@@ -13,10 +13,14 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.plugins.llm_server import LLMServer
 
 MODEL, BROKER, METADATA = "10.77.0.5", "10.77.0.9", "169.254.169.254"
 OPERATORS_KEY = "sk-planted-operator-2718"
+CHROMIUM, PASSWORD = "/usr/bin/chromium", "a long pass phrase of alice"
 NAMES = {
     "localhost": "127.0.0.1",
     "gw.internal": MODEL,
@@ -74,6 +78,46 @@ def isolate(folder: Path) -> list[str]:
     return came
 
 
+def browsed(server: "LLMServer") -> dict[str, str] | None:
+    """A tenant admin brings the model in a real browser, tests it and has an alert explained by it; what the pages say. None without Chromium."""
+    from django.contrib.auth import get_user_model
+    from django.contrib.staticfiles.handlers import StaticFilesHandler
+    from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
+    from django.core.wsgi import get_wsgi_application
+    from playwright.sync_api import sync_playwright
+
+    if not Path(CHROMIUM).exists():
+        return None
+    alice = get_user_model().objects.get(username="alice")
+    alice.set_password(PASSWORD)
+    alice.save()
+    web = ThreadedWSGIServer(("127.0.0.1", 0), WSGIRequestHandler, ipv6=False)
+    web.daemon_threads = True  # a browser keeps its connections
+    web.set_app(StaticFilesHandler(get_wsgi_application()))
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    origin = f"http://127.0.0.1:{web.server_port}"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"])
+        page = browser.new_page()
+        page.set_default_timeout(30_000)
+        page.goto(f"{origin}/settings/tenants/acme/")
+        page.get_by_label("Username").fill("alice")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.keyboard.press("Enter")
+        page.get_by_label("Provider").select_option("local-vllm")
+        page.get_by_label("Base URL").fill("http://gw.internal:8080")
+        page.get_by_label("Model").fill(server.model)
+        page.get_by_label("API key").fill(server.key)
+        page.get_by_role("button", name="Save").click()
+        page.get_by_text("Own row").wait_for()
+        page.get_by_role("button", name="Test").click()
+        page.get_by_text("Test: ").wait_for()
+        said = {"tested": page.get_by_text("Test: ").inner_text(), "held": page.content()}
+        browser.close()
+    web.shutdown()
+    return said
+
+
 def tried(came: list[str]) -> dict[str, Any]:
     import django
 
@@ -109,7 +153,8 @@ def tried(came: list[str]) -> dict[str, Any]:
     ask = [Message("system", "You answer in one word."), Message("user", "Is 10.0.0.1 a private address?")]
     with tempfile.TemporaryDirectory() as folder, llm_server.serving(MODEL, 8080, Path(folder)) as server:
         body = {"provider": "local-vllm", "base_url": "http://gw.internal:8080", "model": server.model, "api_key": server.key}
-        seen["saved"] = api("PUT", "", body).json()["effective"]["allowed"]
+        seen["page"] = browsed(server)
+        seen["saved"] = api("PUT", "", body | ({"version": 1} if seen["page"] else {})).json()["effective"]["allowed"]
         seen["tested"] = api("POST", "/test").json()
         resolved = resolve_llm_config("acme")
         client = ChatClient(resolved, purpose="test", deadline=60)
@@ -118,7 +163,7 @@ def tried(came: list[str]) -> dict[str, Any]:
         seen["streamed"] = list(client.stream(ask, max_tokens=8))
         seen["schema"] = client.complete(ask, max_tokens=40, json_schema=schema).text
         seen["probe"] = probe(resolved).outcome
-        api("PUT", "", {"api_key": "sk-wrong", "base_url": f"{server.url}/v1/", "version": 1})
+        api("PUT", "", {"api_key": "sk-wrong", "base_url": f"{server.url}/v1/", "version": TenantCredential.across_tenants.get().version})
         seen["wrong key"] = probe(resolve_llm_config(acme)).outcome
         row = TenantCredential.across_tenants.get()
         for mode, policy in {"on": settings.AIRGAP_POLICY, "off": EgressPolicy()}.items():

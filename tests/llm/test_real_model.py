@@ -47,6 +47,11 @@ def test_a_tenants_row_reaches_its_model_and_nothing_that_it_must_not(tmp_path: 
     )
     assert done.returncode == 0, done.stderr[-3000:]
     seen = json.loads(done.stdout.splitlines()[-1])
+    if seen["page"] is None:
+        assert "browser" not in REQUIRED, "AISOC_TEST_REQUIRE names browser, but Chromium is not installed."
+    else:
+        assert "Test: ok." in seen["page"]["tested"]
+        assert KEY not in seen["page"]["held"]
     assert seen["saved"] is True
     assert (seen["tested"]["outcome"], seen["tested"]["model"]) == ("ok", "smollm2")
     source, text, model, tokens = seen["whole"]

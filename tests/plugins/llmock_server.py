@@ -1,0 +1,80 @@
+"""The `llmock` fixture: a server that fails as model providers do, on command, and judges how its client took it; from .venv-faults (bin/peers)."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aisoc_admin.lifeline import tied_to_this_process
+from tests.plugins.processes import free_port, soon
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+COMMAND = ROOT / ".venv-faults" / "bin" / "llmock"
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def will(self, **behaviour: Any) -> None:
+        """What the next call meets, in llmock's words; nothing else, and nothing of before is judged."""
+        self._told("POST", "/_llmock/reset")
+        if behaviour:
+            self._told("POST", "/_llmock/scenario", {"behaviors": [behaviour]})
+
+    def calls(self) -> int:
+        return int(self._told("GET", "/_llmock/requests")["count"])
+
+    def verdict(self) -> dict[str, Any]:
+        return self._told("GET", "/_llmock/verdict")
+
+    def _told(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+            connection.request(method, path, json.dumps(body or {}), {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            answer: dict[str, Any] = json.loads(response.read())
+            assert response.status in (200, 201), answer
+            return answer
+
+    def answers(self) -> bool:
+        with suppress(OSError):
+            return bool(self._told("GET", "/_llmock/requests"))
+        return False
+
+
+@pytest.fixture(scope="session")
+def llmock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
+    if not COMMAND.exists():
+        problem = "The server of faults is not installed (.venv-faults; bin/peers makes it)."
+        if "peers" in os.environ.get("AISOC_TEST_REQUIRE", "").split(","):
+            pytest.fail(problem)
+        pytest.skip(problem)
+    folder = tmp_path_factory.mktemp("llmock")
+    faults = Faults(free_port())
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [COMMAND, "serve", "--host", "127.0.0.1", "--port", str(faults.port)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8"},
+            preexec_fn=tied_to_this_process(signal.SIGKILL),
+        )
+        try:
+            assert soon(faults.answers, 30), (folder / "log").read_text(errors="replace")[-2000:]
+            yield faults
+        finally:
+            process.kill()
+            process.wait()
