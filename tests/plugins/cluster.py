@@ -117,7 +117,7 @@ class Cluster:
         """One request to one process. Raises OSError or http.client.HTTPException."""
         headers = HEADERS | ({"Authorization": f"Token {self.token}"} if token else {})
         headers |= {"Content-Type": "application/json"} if body is not None else {}
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.ports[name], timeout=10)) as connection:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.ports[name], timeout=30)) as connection:
             connection.request("GET" if body is None else "POST", path, body, headers)
             answer = connection.getresponse()
             return Answer(answer.status, answer.read())
