@@ -8,6 +8,7 @@ fork. Its modules are: importing them once, in the master, halves the start and 
 import logging.config
 import os
 import signal
+from importlib import import_module
 from pathlib import Path
 
 import django
@@ -38,6 +39,7 @@ def when_ready(_arbiter: Arbiter) -> None:
     """Before the first worker is forked. Opens no connection and starts no thread."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", settings.__name__)  # noqa: TID251
     django.setup()
+    import_module(settings.ROOT_URLCONF)  # every view: else the first request of each worker would wait for seconds
     if settings.PRODUCTION and not settings.TRUSTED_PROXIES:
         from aisoc_admin.deploy_checks import NO_PROXY
 

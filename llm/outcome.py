@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
-import jsonschema
 import structlog
 
 from airgap.transport import AirgapBlocked
@@ -70,6 +69,8 @@ class Model:
     def json(self, instructions: str, data: Any, schema: dict[str, Any], *, max_tokens: int) -> Any:
         """The model's JSON on `data`. The server is asked to keep to `schema`; whether it did is checked here. Raises LLMBadAnswer."""
         hidden, messages = _prompt(instructions, data)
+        import jsonschema  # with the formats that other packages bring along it takes more than a second
+
         text = self._client().complete(messages, max_tokens=max_tokens, json_schema=_shape(schema)).text
         try:
             value = json.loads(text)
