@@ -22,7 +22,7 @@ from threatintel.models import Indicator, IndicatorSource, SourceChange
 from threatintel.specs import Tlp
 
 URL = "/settings/indicators/"
-MOST_QUERIES = 14
+MOST_QUERIES = 18 if connection.vendor == "postgresql" else 14  # the scope in which tenants are counted, for the navigation, is PostgreSQL's
 Text = Callable[[Any], str]
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("sealed")]
 
