@@ -15,6 +15,8 @@ from django.test.utils import CaptureQueriesContext
 from airgap.policy import EgressPolicy, Rule
 from airgap.tenant_rule import Own, TenantRule
 from aisoc_admin import env
+from console.admin import _shown
+from console.tenant_rows import rows_of
 from llm import credential_rows
 from llm.client import ChatClient, LLMBlocked, Message
 from llm.config import LLMConfig, Provider, Secret, TenantOverride, from_environment
@@ -227,7 +229,7 @@ def sealed(values: dict[str, Any], how: str) -> str:
 
 
 @pytest.mark.django_db
-def test_status_probe_and_runtime_agree_on_every_configuration(acme: Tenant, environment: Environment) -> None:
+def test_status_admin_probe_and_runtime_agree_on_every_configuration(acme: Tenant, environment: Environment) -> None:
     assert len(CONFIGURATIONS) >= 500
     now = acme.created_at
     token = issue_token("olga", Role.AUDITOR, 1)
@@ -247,6 +249,11 @@ def test_status_probe_and_runtime_agree_on_every_configuration(acme: Tenant, env
             "source": runtime.source,
             "reason": runtime.reason,
         }
+        with all_tenants():
+            row = TenantCredential.across_tenants.select_related("tenant").first()
+        shown = _shown(row) if row else rows_of([(acme, None, None)])[0]  # in the admin and on the page
+        assert snapshot_of(shown.resolved, ON) == snapshot_of(runtime, ON)
+        assert (shown.resolved.source, shown.resolved.rule, shown.resolved.reason) == (runtime.source, runtime.rule, runtime.reason)
         called = calls_of(runtime)
         assert (status["effective_path"] == "live") == bool(called) == runtime.allowed, (variables, stored, policy)
         for url, headers in called:
