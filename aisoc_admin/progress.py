@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from threatintel.progress import progress
+from airgap.progress import progress
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from airgap.progress import progress
 from threatintel.bundle_export import export_bundle
-from threatintel.progress import progress
 from threatintel.specs import FeedError
 
 

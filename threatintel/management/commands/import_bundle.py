@@ -5,8 +5,8 @@ from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from airgap.progress import progress
 from threatintel.bundle_import import import_bundle, read_public_key, verified
-from threatintel.progress import progress
 from threatintel.specs import FeedError
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from airgap.progress import progress
 from threatintel.models import FeedRun
 from threatintel.offline import KINDS, carried, feed_of, import_file, try_file
-from threatintel.progress import progress
 from threatintel.specs import FeedError
 
 
