@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from llm.alerts import Alert
+from llm.needles import needles
 from llm.tables import Technique, technique_by_name, techniques
 
 MOST: Final = 5
@@ -186,7 +187,8 @@ _BEHAVIOURS: Final[tuple[tuple[str, str], ...]] = (
     (r"wiper|data destruction|mass delet|deleteobjects?\b|deletebucket", "T1485"),
     (r"defacement", "T1491"),
 )
-_PATTERNS: Final = tuple((re.compile(pattern), id) for pattern, id in _BEHAVIOURS)  # for lower case: to ignore case takes four times as long
+# For lower case: to ignore case takes four times as long.
+_PATTERNS: Final = tuple((needles(pattern), re.compile(pattern), id) for pattern, id in _BEHAVIOURS)
 
 
 def techniques_of(alert: Alert) -> list[Found]:
@@ -218,7 +220,8 @@ def _all(alert: Alert) -> Iterator[Found]:
     text = alert.text[:_MAX_SEARCHED]
     searched = text.lower()
     written = text if len(text) == len(searched) else searched  # a few letters change their length in lower case
-    by_place = sorted((*match.span(), id) for pattern, id in _PATTERNS if (match := pattern.search(searched)))
+    likely = ((pattern, id) for words, pattern, id in _PATTERNS if not words or any(word in searched for word in words))
+    by_place = sorted((*match.span(), id) for pattern, id in likely if (match := pattern.search(searched)))
     for start, end, id in by_place:
         if id in known:
             yield Found(known[id], How.BEHAVIOUR, " ".join(written[start:end].split())[:80])

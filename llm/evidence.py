@@ -86,24 +86,26 @@ _HASHES = {32: "MD5", 40: "SHA-1", 64: "SHA-256"}
 def evidence_of(alert: Alert) -> list[Evidence]:
     """At most MOST, one value a label; from the event's fields, and where it has none, from the running text."""
     found: list[Evidence] = []
+    told = [(_names(one), one.text) for one in alert.fields if not _is_placeholder(one.text)]
     for kind in _KINDS:
-        value = next(_values(alert, kind), "")
+        value = next(_values(alert, told, kind), "")
         if value:
             shown = without_secrets(" ".join(value.split()))
             found.append(Evidence(kind.label, shown if len(shown) <= MAX_VALUE else f"{shown[: MAX_VALUE - 1]}…", _annotation(kind.label, value)))
     return found[:MOST]
 
 
-def _values(alert: Alert, kind: _Kind) -> Iterator[str]:
-    for one in alert.fields:
-        if _names(one) & kind.fields and not _is_placeholder(one.text):
-            yield one.text.strip()
+def _values(alert: Alert, told: list[tuple[frozenset[str], str]], kind: _Kind) -> Iterator[str]:
+    """told: the alert's fields that say something, each with its names."""
+    for names, text in told:
+        if not names.isdisjoint(kind.fields):
+            yield text.strip()
     if kind.shape is not None and (match := kind.shape.search(alert.prose)):
         yield match[0]
 
 
-def _names(one: Field) -> set[str]:
-    return {one.name, f"{one.above}.{one.name}"}
+def _names(one: Field) -> frozenset[str]:
+    return frozenset((one.name, f"{one.above}.{one.name}"))
 
 
 def _is_placeholder(text: str) -> bool:

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from django.db import transaction
+from django.db.models import Q
 from rest_framework.exceptions import Throttled
 
-from llm.models import AskedLately
+from llm.models import LimitSlot
 from llm.turns import write_turn
 from tenants.acting import Acting
 
@@ -37,15 +37,16 @@ def take(what: str, who: str) -> None:
 
 
 def _wait(what: str, who: str, clock: Callable[[], float] = time.time) -> float:
-    """Seconds until there is room; 0 when there was, which is taken. The row's lock puts those who ask at once in a line."""
-    with write_turn(), transaction.atomic():
-        row = AskedLately.objects.select_for_update().filter(who=who, what=what).first()
-        if row is None:  # the first time: whoever makes it, it is there then
-            AskedLately.objects.get_or_create(who=who, what=what)
-            row = AskedLately.objects.select_for_update().get(who=who, what=what)
-        now = clock()  # under the lock, so that times only grow
-        lately: list[float] = sorted(then for then in row.times if abs(now - then) < WINDOW)  # a clock that was set back for long forgives
-        if len(lately) >= BURST:
-            return min(max(lately[0] + WINDOW - now, 1.0), WINDOW)
-        AskedLately.objects.filter(pk=row.pk).update(times=[*lately, now])
-    return 0.0
+    """Seconds until there is room; 0 when there was, which is taken: by one statement, so that no lock waits for this process to be scheduled."""
+    slots = LimitSlot.objects.filter(who=who, what=what, number__lt=BURST)
+    with write_turn():
+        while True:
+            now = clock()
+            free = Q(at__lte=now - WINDOW) | Q(at__gte=now + WINDOW)  # a clock that was set back for long forgives
+            if slots.filter(free, pk__in=slots.filter(free).order_by("at").values("pk")[:1]).update(at=now):
+                return 0.0
+            taken = sorted(slots.exclude(free).values_list("at", flat=True))
+            if len(taken) >= BURST:
+                return min(max(taken[0] + WINDOW - now, 1.0), WINDOW)
+            # The first time, or another process took the same slot in between.
+            LimitSlot.objects.bulk_create([LimitSlot(who=who, what=what, number=number) for number in range(BURST)], ignore_conflicts=True)

@@ -98,15 +98,16 @@ class CapabilityUse(models.Model):
         return f"{self.capability} {self.path}: {self.answers}"
 
 
-class AskedLately(models.Model):
-    """When somebody asked, as seconds since the epoch, oldest first: no more than the limit lets through. `who`: `tenant:acme`, `user:7`."""
+class LimitSlot(models.Model):
+    """One of the answers that somebody may have in any minute. at: when it was last taken, in seconds since the epoch. who: `tenant:acme`, `user:7`."""
 
     who = models.CharField(max_length=80)
     what = models.CharField(max_length=40)
-    times = models.JSONField(default=list)
+    number = models.PositiveSmallIntegerField()
+    at = models.FloatField(default=0.0)
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=["who", "what"], name="one_row_an_asker"),)
+        constraints = (models.UniqueConstraint(fields=["who", "what", "number"], name="one_row_a_limit_slot"),)
 
     def __str__(self) -> str:
-        return f"{self.who} asked for {self.what}"
+        return f"{self.what} for {self.who}, {self.number}"

@@ -13,6 +13,7 @@ from tenants.queries import tenant_of_slug
 from tenants.roles import DEPLOYMENT_ROLES, TENANT_ROLES, Role
 
 SESSION_KEY: Final = "acting_for"  # holds a slug; "" for no tenant
+_KEPT: Final = "_choices_of_asker"  # an attribute of the request
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,17 @@ def tenant_of_reader(request: HttpRequest | Request) -> str:
 
 
 def choices(request: HttpRequest | Request) -> tuple[Acting, ...]:
-    """What the request may act as, the deployment first, then tenants by slug; the strongest role of each. A token has one choice at most."""
-    return held_by(request.user, _token(request))
+    """What the request may act as, the deployment first, then tenants by slug; the strongest role of each. A token has one choice at most.
+
+    Looked up once a request and asker: DRF's request shows what was kept on the one beneath it, which may have been a session's.
+    """
+    token = _token(request)
+    asker = (request.user.pk, token.pk if token else None)
+    kept: tuple[object, tuple[Acting, ...]] | None = getattr(request, _KEPT, None)
+    if kept is None or kept[0] != asker:
+        kept = asker, held_by(request.user, token)
+        setattr(request, _KEPT, kept)
+    return kept[1]
 
 
 def choose(request: HttpRequest, slug: str) -> Acting | None:
