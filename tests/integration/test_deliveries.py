@@ -1,6 +1,6 @@
 """Deliveries through a real worker that is killed at ten random points, whole or a process of its pool: none is lost, none is another one.
 
-AISOC_TEST_SEED repeats one choice of points.
+DELIVERIES_SEED repeats one choice of points.
 """
 
 import os
@@ -33,8 +33,8 @@ def children(worker: subprocess.Popen[bytes]) -> list[int]:
 
 
 def test_a_worker_that_is_killed_at_ten_random_points_loses_no_delivery_and_invents_none(tmp_path: Path, valkey: str, receiver: Receiver) -> None:
-    seed = os.environ.get("AISOC_TEST_SEED") or f"{random.getrandbits(32):x}"
-    print(f"AISOC_TEST_SEED={seed}")
+    seed = os.environ.get("DELIVERIES_SEED") or f"{random.getrandbits(32):x}"
+    print(f"DELIVERIES_SEED={seed}")
     dice = random.Random(seed)
     environment = {
         "PATH": os.environ["PATH"],
