@@ -128,7 +128,11 @@ CAPABILITIES = {
     "investigate": Capability("investigate", ({"alert": ALERT},), {investigate: {"REPORT_TOKENS": 200}}, the_report, most_calls=2),
     "nl_query": Capability(
         "nl-query/translate",
-        tuple({"question": f"strange failed logins of bob on {host}", "dialect": "kql"} for host in ("web-3", "web-7", "web-1")),
+        tuple(
+            {"question": f"{how} failed logins of bob on {host}", "dialect": "kql"}
+            for how in ("strange", "unusual")
+            for host in ("web-3", "web-7", "web-1")
+        ),
         {nl_query: {"MAX_TOKENS": 200}},
         the_query,
         able=True,
