@@ -28,6 +28,7 @@ from llm.capabilities.nl_query.query import from_answer
 from llm.capabilities.nl_query.render import Dialect, render
 from llm.capabilities.phishing import capability as phishing
 from llm.grounding import ungrounded
+from llm.privacy import TOKEN
 from llm.uses import uses
 from tenants.accounts import issue_token
 from tenants.roles import Role
@@ -73,7 +74,9 @@ def tuning(note: str) -> Answer:
 
 
 # ── What the answer has to have of the model's, when it says that it is live ─────────────────────────────────────────
-def the_narrative(answer: Answer, _calls: list[Call]) -> None:
+def the_narrative(answer: Answer, calls: list[Call]) -> None:
+    words = answer["narrative"].split()
+    assert [word for word in calls[0].text.split() if not TOKEN.search(word)] == [word for word in words if word in calls[0].text.split()]
     told = explain.Explanation(Alert.read(ALERT)).told_to_model()
     assert not ungrounded(answer["narrative"], json.dumps(told, ensure_ascii=False))
 
@@ -212,16 +215,16 @@ def test_what_the_real_model_says_stands_or_gives_way(
             monkeypatch.setattr(module, constant, most)
     paths = []
     for body in capability.bodies:
-        passing.calls.clear()
         answer = send(capability.path, body, headers)
         paths.append(answer["path"])
-        assert 1 <= len(passing.calls) <= capability.most_calls
-        for call in passing.calls:
+        calls = passing.passed()
+        assert 1 <= len(calls) <= capability.most_calls
+        for call in calls:
             assert (call.path, call.status, call.asked["model"]) == ("/v1/chat/completions", 200, llm_server.model)
             assert call.text
         if answer["path"] == "live":
             assert answer["reason"] == "Local LLM in use; air-gap policy is satisfied."
-            capability.shows(answer, passing.calls)
+            capability.shows(answer, calls)
             break
         assert answer["path"] == "fallback"
         assert answer["reason"].startswith("The model's answer is invalid: ")

@@ -4,7 +4,7 @@ import http.client
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -30,14 +30,19 @@ class Call:
 
 
 class Passing:
-    """`calls`: those that are answered, in order. `url` is its origin."""
+    """`url` is its origin. It passes one call at a time."""
 
     def __init__(self, upstream: str) -> None:
-        self.calls: list[Call] = []
-        calls, to = self.calls, urlsplit(upstream)
+        self._calls: list[Call] = []
+        self._at_work = threading.Lock()
+        calls, at_work, to = self._calls, self._at_work, urlsplit(upstream)
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
+                with at_work:
+                    calls.append(self._passed())
+
+            def _passed(self) -> Call:
                 asked = self.rfile.read(int(self.headers["Content-Length"]))
                 onward = http.client.HTTPConnection(to.hostname, to.port)
                 headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection", "accept-encoding")}
@@ -49,9 +54,10 @@ class Passing:
                 answer = b""
                 while part := response.read1(65536):
                     answer += part
-                    self.wfile.write(part)
+                    with suppress(ConnectionError):  # who has read the end of a stream need not wait for its last event
+                        self.wfile.write(part)
                 onward.close()
-                calls.append(Call(self.path, json.loads(asked), response.status, answer))
+                return Call(self.path, json.loads(asked), response.status, answer)
 
             def log_message(self, *_args: object) -> None:
                 pass
@@ -60,6 +66,13 @@ class Passing:
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def passed(self) -> list[Call]:
+        """The calls since it was last asked, whole and in order."""
+        with self._at_work:
+            calls = list(self._calls)
+            self._calls.clear()
+            return calls
 
     def close(self) -> None:
         self._server.shutdown()
