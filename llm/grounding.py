@@ -50,7 +50,7 @@ def ungrounded(text: str, source: str, *, least: int = MIN_LENGTH) -> str:
             return f"it names {kind} that the alert does not hold."
     if _VERDICT.search(stripped):  # whatever the alert says of itself: its author may be the attacker
         return "it passes a verdict, which it was not asked for."
-    if _repeats(stripped):
+    if repeats(stripped):
         return "it repeats itself."
     told = {word.lower() for word in _WORD.findall(source)} - _COMMON
     if told and not told & {word.lower() for word in _WORD.findall(stripped)}:
@@ -58,7 +58,8 @@ def ungrounded(text: str, source: str, *, least: int = MIN_LENGTH) -> str:
     return ""
 
 
-def _repeats(text: str) -> bool:
+def repeats(text: str) -> bool:
+    """Whether six words in a row come again and again, as in what a small model says when it does not end."""
     words = text.lower().split()
     runs = Counter(tuple(words[at : at + 6]) for at in range(len(words) - 5))
     return any(count >= _REPEATED for count in runs.values())

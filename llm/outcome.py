@@ -18,6 +18,7 @@ import structlog
 from airgap.transport import AirgapBlocked
 from llm import uses
 from llm.client import ChatClient, LLMBadAnswer, LLMBlocked, LLMError, LLMRejected, LLMUnreachable, Message
+from llm.config import VENDORS
 from llm.privacy import Hidden, fenced
 from llm.resolver import Path, ResolvedLLM, Source, resolve_llm_config
 from tenants.models import Tenant
@@ -71,7 +72,8 @@ class Model:
         hidden, messages = _prompt(instructions, data)
         import jsonschema  # with the formats that other packages bring along it takes more than a second
 
-        text = self._client().complete(messages, max_tokens=max_tokens, json_schema=_shape(schema)).text
+        shape = _shape(schema, sized=self._resolved.config.provider not in VENDORS)
+        text = self._client().complete(messages, max_tokens=max_tokens, json_schema=shape).text
         try:
             value = json.loads(text)
             jsonschema.validate(value, schema)
@@ -182,20 +184,29 @@ _CAUSES: Final[tuple[tuple[type[Exception], Cause], ...]] = (
     (LLMRejected, Cause.REJECTED),
     (LLMBadAnswer, Cause.INVALID),
 )
-_BOUNDS: Final = frozenset(("minLength", "maxLength", "minItems", "maxItems", "uniqueItems", "pattern", "minimum", "maximum"))
+_SIZES: Final = frozenset(("minItems", "maxItems", "minLength", "maxLength"))
+_BOUNDS: Final = frozenset(("uniqueItems", "pattern", "minimum", "maximum"))
+_MAX_SIZE: Final = 600  # that goes to a local server; a grammar for texts of 4000 characters halves its speed
 _slots = threading.BoundedSemaphore(MAX_CALLS)
 _of_one: dict[str, threading.BoundedSemaphore] = {}  # by tenant
 
 
-def _shape(schema: Any) -> Any:
-    """The schema without its bounds: hosted servers refuse some, local ones compile them into grammars that take half a minute."""
-    if isinstance(schema, dict):
-        return {
-            key: {name: _shape(one) for name, one in value.items()} if key == "properties" else _shape(value)  # a field may be named like a bound
-            for key, value in schema.items()
-            if key not in _BOUNDS
-        }
-    return [_shape(item) for item in schema] if isinstance(schema, list) else schema
+def _shape(schema: Any, *, sized: bool) -> Any:
+    """The schema without bounds, of which vendors refuse some.
+
+    sized: with those on how many and how long, for a local server: a small model ends neither a list nor a text by itself.
+    """
+    if isinstance(schema, list):
+        return [_shape(item, sized=sized) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    shape = {}
+    for key, value in schema.items():
+        if key == "properties":  # a field may be named like a bound
+            shape[key] = {name: _shape(one, sized=sized) for name, one in value.items()}
+        elif key not in _BOUNDS and (key not in _SIZES or (sized and value <= _MAX_SIZE)):
+            shape[key] = _shape(value, sized=sized)
+    return shape
 
 
 def _prompt(instructions: str, data: Any) -> tuple[Hidden, list[Message]]:

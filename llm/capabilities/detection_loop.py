@@ -19,6 +19,7 @@ from django.utils import timezone
 from llm.alerts import Alert
 from llm.capabilities.sigma.evaluate import CannotEvaluate, fields_of, flat, matches
 from llm.capabilities.sigma.rules import BadRule, parsed, read_yaml, write_rule
+from llm.grounding import repeats
 from llm.outcome import Model, Outcome, live_or_fallback
 from llm.resolver import Path
 from tenants.models import Tenant
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from sigma.rule import SigmaRule
 
 CAPABILITY: Final = "detection_loop"
+MAX_TOKENS: Final = 400
 MAX_TRUE_POSITIVES: Final = 20
 MAX_FILTERED: Final = 4
 MAX_NOTE: Final = 200  # characters of the analyst's note that the rule keeps
@@ -102,12 +104,14 @@ def suggest(rule: str, alert: Alert, note: str, true_positives: Sequence[Mapping
             "additionalProperties": False,
             "required": ["fields", "rationale"],
             "properties": {
-                "fields": {"type": "array", "items": {"enum": names}, "minItems": 1, "maxItems": MAX_FILTERED, "uniqueItems": True},
+                "fields": {"type": "array", "items": {"enum": names}, "minItems": 1, "maxItems": min(MAX_FILTERED, len(names)), "uniqueItems": True},
                 "rationale": {"type": "string", "minLength": 20, "maxLength": RATIONALE_MAX},
             },
         }
         data = {"rule": rule, "candidates": dict(candidates), "analyst_note": case.note}
-        answer = model.json(INSTRUCTIONS, data, schema, max_tokens=400)
+        answer = model.json(INSTRUCTIONS, data, schema, max_tokens=MAX_TOKENS)
+        if repeats(answer["rationale"]):
+            raise ValueError("The model repeats itself.")
         found = _filtered(case, [(name, value) for name, value in candidates if name in answer["fields"]], _plain(answer["rationale"]))
         if found is None:
             raise ValueError("The model's filter does not hold up.")

@@ -1,7 +1,8 @@
 """Investigate: a bounded plan over read-only tools, and a report in which each sentence carries its evidence. Told frame by frame.
 
 The deterministic plan runs every tool in its fixed order. A model chooses from the same list, and writes the report from what the tools
-found; what it chooses is checked against the list and what it writes against the evidence before anybody sees it.
+found; what it chooses is checked against the list and what it writes against the evidence before anybody sees it. When it fails, the tools that it
+left out run as well: the answer is not poorer than without it.
 """
 
 import json
@@ -50,6 +51,8 @@ class Investigating:
         """by_rule: without a model, whatever is configured."""
         self._alert = alert
         self._evidence: dict[str, Frame] = {}
+        self._steps_told = 0
+        self._spent = 0.0  # seconds on steps
         self._chance = Chance(CAPABILITY, tenant, budget=MODEL_SECONDS, by_rule=by_rule)
         self.path, self.reason = self._chance.path, self._chance.reason
         self._frames = self._tell()
@@ -65,9 +68,10 @@ class Investigating:
         try:
             with self._chance:
                 chosen = self._asked(lambda model: planned(model, self._alert))
-                yield from self._steps(chosen if chosen is not None else list(tools()), by_model=chosen is not None)
+                yield from self._steps(chosen or [], by_model=True)
                 sentences = self._asked(lambda model: reported(model, self._alert, self._evidence))
                 if sentences is None:
+                    yield from self._steps([tool for tool in tools() if tool not in (chosen or [])], by_model=False)
                     sentences = self._by_rule()
                 for sentence in sentences:
                     yield {"type": "delta", "section": "report", "text": f"{sentence['text']} "}
@@ -88,8 +92,10 @@ class Investigating:
             return None
 
     def _steps(self, chosen: list[Tool], *, by_model: bool) -> Iterator[Frame]:
-        until = time.monotonic() + MAX_SECONDS
-        for number, tool in enumerate(chosen[:MAX_STEPS], start=1):
+        begun = time.monotonic()
+        until = begun + MAX_SECONDS - self._spent
+        for number, tool in enumerate(chosen[: MAX_STEPS - self._steps_told], start=self._steps_told + 1):
+            self._steps_told = number
             step = {"type": "step", "id": f"S{number}", "tool": tool.name, "title": tool.title, "chosen_by": "model" if by_model else "plan"}
             if time.monotonic() > until:
                 yield {**step, "state": "skipped", "summary": f"Not run: the steps before took {MAX_SECONDS:.0f} seconds."}
@@ -108,6 +114,7 @@ class Investigating:
                 frame = {"type": "evidence", "id": id, "step": f"S{number}", "label": one.label, "value": one.value, "source": one.source}
                 self._evidence[id] = {**frame, "says": one.says}
                 yield frame
+        self._spent += time.monotonic() - begun
 
     def _by_rule(self) -> list[Frame]:
         """What the tools say of their own findings, each sentence with its evidence."""

@@ -13,6 +13,7 @@ from llm.resolver import Path
 from tenants.models import Tenant
 
 CAPABILITY: Final = "translation"
+MAX_TOKENS: Final = 800
 BY_PYSIGMA: Final = "pySigma translated the rule; no model was asked."
 INSTRUCTIONS: Final = """You translate a Sigma rule to query languages for which no converter can do it. Answer with one JSON object that has a query for each of the
 `targets`. Each query is one line. esql: FROM logs-* | WHERE ... ; spl: index=* ... ; kql: a table | where ... . Use only filters on fields: no other
@@ -34,7 +35,7 @@ def translate(rule: str, targets: Sequence[Target], *, tenant: Tenant | None) ->
             "required": [target.value for target in missing],
             "properties": {target.value: {"type": "string", "minLength": 10, "maxLength": 4000} for target in missing},
         }
-        answer = model.json(INSTRUCTIONS, {"rule": rule, "targets": [target.value for target in missing]}, schema, max_tokens=800)
+        answer = model.json(INSTRUCTIONS, {"rule": rule, "targets": [target.value for target in missing]}, schema, max_tokens=MAX_TOKENS)
         for target in missing:
             if not conforms(answer[target.value], Dialect(target.value)):
                 raise ValueError(f"The model's query does not conform to {target.value}.")

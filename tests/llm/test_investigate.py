@@ -117,27 +117,25 @@ GOOD = [{"text": "The alert is classed as Process Activity by its class.", "evid
 
 
 @pytest.mark.parametrize(
-    ("plan", "sentences", "steps"),
+    ("plan", "sentences"),
     [
-        (["explain", "delete_everything"], GOOD, PLAN),
-        ([], GOOD, PLAN),
-        ("explain", GOOD, PLAN),
-        (["explain"] * 7, GOOD, PLAN),
-        (["explain"], [{"text": "The alert is classed as Process Activity by its class.", "evidence": []}], ["explain"]),
-        (["explain"], [{"text": "The alert is classed as Process Activity by its class.", "evidence": ["E99"]}], ["explain"]),
-        (["explain"], [{"text": "The class is bad and 203.0.113.200 did it.", "evidence": ["E1"]}], ["explain"]),
-        (["explain"], [{"text": "The alert is a false positive of its class.", "evidence": ["E1"]}], ["explain"]),
-        (["explain"], [], ["explain"]),
-        (["explain"], "text", ["explain"]),
+        (["explain", "delete_everything"], GOOD),
+        ([], GOOD),
+        ("explain", GOOD),
+        (["explain"] * 7, GOOD),
+        (["explain"], [{"text": "The alert is classed as Process Activity by its class.", "evidence": []}]),
+        (["explain"], [{"text": "The alert is classed as Process Activity by its class.", "evidence": ["E99"]}]),
+        (["explain"], [{"text": "The class is bad and 203.0.113.200 did it.", "evidence": ["E1"]}]),
+        (["explain"], [{"text": "The alert is a false positive of its class.", "evidence": ["E1"]}]),
+        (["explain"], []),
+        (["explain"], "text"),
     ],
 )
-def test_a_model_that_leaves_the_list_or_the_evidence_ends_in_the_report_by_rule(
-    live: ModelServer, plan: Any, sentences: Any, steps: list[str]
-) -> None:
+def test_a_model_that_leaves_the_list_or_the_evidence_ends_in_the_report_by_rule(live: ModelServer, plan: Any, sentences: Any) -> None:
     live.say = scripted(plan, sentences)
     with capture_logs() as logs:
         frames = told(send())
-    assert [step["tool"] for step in of_type(frames, "step")] == steps
+    assert [step["tool"] for step in of_type(frames, "step")] == PLAN
     assert "The alert is classed as Process Activity (System Activity)" in report(frames)[0]["text"]
     assert (frames[-1]["type"], frames[-1]["path"]) == ("done", "fallback")
     assert "invalid" in frames[-1]["reason"]

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from llm import outcome
 from llm.credentials import Wanted, save_credential
+from llm.dialects import Reply
 from llm.outcome import INVALID, Chance, Model, live_or_fallback
 from llm.resolver import Path
 from llm.uses import uses
@@ -82,13 +83,47 @@ def test_a_model_that_fails_gives_the_fallback_with_the_reason(
     }
 
 
-def test_a_schema_is_sent_without_bounds_and_checked_with_them(live: ModelServer) -> None:
-    schema = {"type": "object", "properties": {"word": {"type": "string", "maxLength": 3, "enum": ["abc", "abcd"]}, "pattern": {"const": "kept"}}}
-    live.say = '{"word": "abcd"}'
-    assert answer(lambda model: str(model.json("Say it.", "x", schema, max_tokens=5))).path is Path.FALLBACK
-    assert "maxLength" not in live.raw[0]
-    assert "abcd" in live.raw[0]
-    assert "kept" in live.raw[0]
+BOUNDED = {
+    "type": "object",
+    "properties": {
+        "word": {"type": "string", "maxLength": 3, "pattern": "^[a-c]+$"},
+        "long": {"type": "string", "minLength": 1, "maxLength": 601},
+        "list": {"type": "array", "items": {"enum": ["abc", "abcd"]}, "minItems": 1, "maxItems": 2, "uniqueItems": True},
+        "pattern": {"const": "kept"},
+    },
+}
+
+
+def test_a_schema_is_sent_with_its_small_sizes_alone_and_checked_with_every_bound(live: ModelServer) -> None:
+    for said in ({"word": "abca"}, {"word": "xyz"}, {"long": "a" * 602}, {"list": ["abc", "abc"]}, {"list": []}):
+        live.say = json.dumps(said)
+        assert answer(lambda model: str(model.json("Say it.", "x", BOUNDED, max_tokens=5))).path is Path.FALLBACK
+    sent = live.asked[0]["response_format"]["json_schema"]["schema"]["properties"]
+    assert sent == {
+        "word": {"type": "string", "maxLength": 3},
+        "long": {"type": "string", "minLength": 1},
+        "list": {"type": "array", "items": {"enum": ["abc", "abcd"]}, "minItems": 1, "maxItems": 2},
+        "pattern": {"const": "kept"},
+    }
+
+
+@pytest.mark.parametrize(("url", "sizes"), [("https://api.openai.com/v1", False), ("http://127.0.0.1:1/v1", True)])
+def test_a_vendor_gets_a_schema_without_any_bound(environment: Environment, monkeypatch: pytest.MonkeyPatch, url: str, sizes: bool) -> None:
+    environment(LLM_BASE_URL=url, LLM_API_KEY="k", LLM_MODEL="m")
+    sent: list[Any] = []
+
+    class Client:
+        def __init__(self, *_args: object, **_options: object) -> None:
+            pass
+
+        def complete(self, _messages: object, *, max_tokens: int, json_schema: Any) -> Reply:
+            sent.append(json_schema["properties"]["list"])
+            return Reply("{}", "m", "stop")
+
+    monkeypatch.setattr(outcome, "ChatClient", Client)
+    assert answer(lambda model: str(model.json("Say it.", "x", BOUNDED, max_tokens=5))).path is Path.LIVE
+    counted = {"minItems": 1, "maxItems": 2} if sizes else {}
+    assert sent == [{"type": "array", "items": {"enum": ["abc", "abcd"]}, **counted}]
 
 
 def test_another_librarys_error_is_no_error_and_is_not_quoted(live: ModelServer) -> None:

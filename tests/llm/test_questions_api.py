@@ -175,6 +175,40 @@ def test_a_live_query_is_written_here_and_holds_what_was_asked(live: ModelServer
     assert "encoded" in found["reason"]
 
 
+@pytest.mark.parametrize(
+    ("tests", "path"),
+    [
+        ([{"field": "user", "op": "is", "values": ["carol"]}, {"field": "host", "op": "is", "values": ["web-12"]}], "live"),
+        ([{"field": "user", "op": "is", "values": ["carol@corp.example"]}], "live"),
+        ([{"field": "user", "op": "is", "values": ["carol"]}, {"field": "source_ip", "op": "within", "values": ["10.0.0.0/8"]}], "live"),
+        ([{"field": "process", "op": "is", "values": ["winlogon.exe"]}], "live"),  # knowledge of the trade
+        ([{"field": "user", "op": "is", "values": ["bob"]}], "fallback"),  # from the instructions' example
+        ([{"field": "host", "op": "is", "values": ["web-1"]}], "fallback"),  # web-12 is another host
+        ([{"field": "source_ip", "op": "is", "values": ["203.0.113.9"]}], "fallback"),
+        ([{"field": "user", "op": "is", "values": ["carol", "mallory"]}], "fallback"),
+    ],
+)
+def test_a_live_query_asks_for_nobody_whom_the_question_does_not_name(live: ModelServer, token: dict[str, str], tests: Any, path: str) -> None:
+    live.say = json.dumps({"category": "authentication", "tests": tests * 2})
+    asked = {"question": "weird logins of carol at web-12", "dialect": "kql"}
+    answer = send("nl-query/translate", asked, token).json()
+    assert (answer["path"], len(live.asked)) == (path, 1), answer
+    if path == "live":
+        assert answer["query"].count(tests[0]["values"][0]) == 1  # said twice, asked once
+    else:
+        assert "invalid" in answer["reason"]
+
+
+@pytest.mark.parametrize("name", ["phishing/submit", "detection-loop/suggest"])
+def test_a_model_that_repeats_itself_is_invalid(live: ModelServer, token: dict[str, str], name: str) -> None:
+    babble = "The rule is that an attacker may do that. " * 4
+    for text, path in ((babble, "fallback"), (babble[:42], "live")):
+        reasons = [{"evidence": "Verify your account", "detail": text, "weight": 0.1}]
+        live.say = json.dumps({"reasons": reasons} if name == "phishing/submit" else {"fields": ["ParentImage"], "rationale": text})
+        answer = send(name, BODIES[name], token).json()
+        assert answer["path"] == path, answer
+
+
 def test_a_question_that_the_grammar_reads_whole_asks_no_model(live: ModelServer, token: dict[str, str]) -> None:
     answer = send("nl-query/translate", BODIES["nl-query/translate"], token).json()
     assert answer["path"] == "fallback"

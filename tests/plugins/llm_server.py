@@ -3,6 +3,7 @@
 One a session. It ends with the session, and with the test process even when that is killed.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -24,11 +26,19 @@ MODEL = "smollm2"
 
 @dataclass(frozen=True, slots=True)
 class LLMServer:
-    """`url` is its origin; it wants `key`."""
+    """`url` is its origin; it wants `key`. `pid` is its process."""
 
     url: str
+    pid: int
     key: str = KEY
     model: str = MODEL
+
+    def decoded(self) -> int:
+        """How many tokens it has made of the answer that it is at; 0 while it reads the question or has none."""
+        request = Request(f"{self.url}/slots", headers={"Authorization": f"Bearer {self.key}"})
+        with urlopen(request, timeout=30) as response:
+            [slot] = json.load(response)
+        return int(slot["next_token"][0]["n_decoded"]) if slot["is_processing"] else 0
 
 
 def needs_model() -> None:
@@ -57,7 +67,7 @@ def serving(host: str, port: int, folder: Path) -> Iterator[LLMServer]:
         try:
             if not any(line.strip() == b"ready" for line in process.stdout):  # ends with the process
                 raise RuntimeError(f"The model server does not start:\n{(folder / 'model.log').read_text(errors='replace')[-2000:]}")
-            yield LLMServer(f"http://{host}:{port}")
+            yield LLMServer(f"http://{host}:{port}", process.pid)
         finally:
             process.kill()
             process.wait()

@@ -15,6 +15,7 @@ from llm.resolver import Path
 from tenants.models import Tenant
 
 CAPABILITY: Final = "nl_detection"
+MAX_TOKENS: Final = 1200
 INSTRUCTIONS: Final = """You write one Sigma detection rule for the behaviour that the description names. Answer with the YAML of the rule and nothing else:
 title, id (a UUID), status: experimental, description, tags (attack.tNNNN of the techniques), logsource (category or service, and product), detection
 (selections with real field names of that log source and a condition), falsepositives, level. Copy names, paths, addresses and numbers from the
@@ -41,7 +42,7 @@ def detect(description: str, severity: str, techniques: Sequence[str], *, tenant
 
     def ask(model: Model) -> Detection:
         data = {"description": description, "severity": severity, "mitre_techniques": list(techniques)}
-        return _accepted(model.text(INSTRUCTIONS, data, max_tokens=1200), description, severity, techniques)
+        return _accepted(model.text(INSTRUCTIONS, data, max_tokens=MAX_TOKENS), description, severity, techniques)
 
     outcome = live_or_fallback(CAPABILITY, ask, lambda: _detection(composed.rule), tenant=tenant)
     if outcome.path is Path.FALLBACK and composed.remark:

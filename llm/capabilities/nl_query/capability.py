@@ -1,11 +1,12 @@
 """Answers a question with a query: the grammar where it understands all of it, else the model, else what the grammar did understand."""
 
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from llm.capabilities.nl_query.grammar import conforms
-from llm.capabilities.nl_query.query import SCHEMA, Category, Query, from_answer, tests_in
+from llm.capabilities.nl_query.query import SCHEMA, Category, Field, Op, Query, Test, from_answer, tests_in
 from llm.capabilities.nl_query.reader import Reading, literals, read
 from llm.capabilities.nl_query.render import Dialect, Inexpressible, render
 from llm.outcome import Model, Outcome, live_or_fallback
@@ -13,6 +14,7 @@ from llm.resolver import Path
 from tenants.models import Tenant
 
 CAPABILITY: Final = "nl_query"
+MAX_TOKENS: Final = 600
 INSTRUCTIONS: Final = """You translate an analyst's question about security events into a search.
 Answer with one JSON object and nothing else. `category` says which events; `tests` are comparisons, all of which must hold (any of them when
 `any_test` is true); a test with several `values` holds for any of them; `not` reverses it. `outcome` is failure or success, `action` is created,
@@ -25,6 +27,13 @@ UNDERSTOOD: Final = "The grammar understood all of the question; no model was as
 NO_QUESTION: Final = (
     "This does not read as a question about events: say which (failed logins, processes, DNS queries), of whom, where and since when."
 )
+
+
+_NAMED: Final = frozenset(
+    (
+        Field.USER, Field.HOST, Field.SOURCE_IP, Field.DESTINATION_IP, Field.DOMAIN, Field.URL, Field.HASH, Field.SENDER, Field.RECIPIENT,
+    )
+)  # fmt: skip
 
 
 class Engine(StrEnum):
@@ -52,7 +61,7 @@ def translate(question: str, dialect: Dialect, *, tenant: Tenant | None) -> Outc
             return Outcome(found, Path.FALLBACK, f"{UNDERSTOOD}{said}")
 
     def ask(model: Model) -> Translated:
-        answer = model.json(INSTRUCTIONS, {"question": question}, SCHEMA, max_tokens=600)
+        answer = model.json(INSTRUCTIONS, {"question": question}, SCHEMA, max_tokens=MAX_TOKENS)
         query = _checked(from_answer(answer), question)
         return _written(query, dialect, Engine.LLM)
 
@@ -91,9 +100,22 @@ def _written(query: Query, dialect: Dialect, engine: Engine) -> Translated:
 
 
 def _checked(query: Query, question: str) -> Query:
-    """The model's query, if it holds every address, name and quoted text of the question and says anything. Raises ValueError."""
+    """The model's query, if it says anything, holds every address, name and quoted text of the question, and no others. Raises ValueError."""
     held = {value.casefold() for test in tests_in(query.where) for value in test.values}
     missing = [text for text in literals(question) if not any(text.casefold() in value or value in text.casefold() for value in held)]
     if missing or (query.where is None and query.category is Category.ANY):
         raise ValueError("The model's query leaves out what was asked for.")
+    if not all(_said(value, question) for test in tests_in(query.where) if _names(test) for value in test.values):
+        raise ValueError("The model's query asks for somebody or something that the question does not name.")
     return query
+
+
+def _names(test: Test) -> bool:
+    """Whether the test is on who or where, which only the question can say. A program or a network may be known otherwise."""
+    return test.field in _NAMED and test.op is not Op.WITHIN
+
+
+def _said(value: str, question: str) -> bool:
+    """Whether the question holds the value, or a word that the value is made of (alice for alice@corp.example)."""
+    said, low = question.casefold(), value.casefold()
+    return re.search(rf"(?<![\w-]){re.escape(low)}(?![\w-])", said) is not None or any(word in low for word in re.findall(r"[\w.@-]{4,}", said))

@@ -247,6 +247,7 @@ def from_answer(answer: Mapping[str, Any]) -> Query:
     for one in answer["tests"]:
         test = Test(Field(one["field"]), Op(one["op"]), tuple(one["values"]))
         parts.append(Not(test) if one.get("not") else test)
+    parts = list(dict.fromkeys(parts))  # small models say the same again and again
     joined: Node | None = None
     if parts:
         joined = parts[0] if len(parts) == 1 else (Either if answer.get("any_test") else All)(tuple(parts))

@@ -9,12 +9,14 @@ from llm.capabilities.phishing.links import refanged, url_host, url_reasons
 from llm.capabilities.phishing.mail import mail_reasons, observables, read_mail
 from llm.capabilities.phishing.names import host_reasons
 from llm.capabilities.phishing.reasons import KNOWN_BAD, MODEL, Reason, Triage, judged, reason
+from llm.grounding import repeats
 from llm.lookups import known_bad
 from llm.outcome import Model, Outcome, live_or_fallback
 from tenants.models import Tenant
 
 CAPABILITY: Final = "phishing"
 MAX_CONTENT: Final = 256 * 1024  # characters
+MAX_TOKENS: Final = 600
 MODEL_MOST: Final = 0.35  # what all of a model's reasons may add
 MODEL_LEAST: Final = -0.15  # and take away
 _SHOWN: Final = 6000  # characters of an e-mail's text that go to a model
@@ -62,7 +64,7 @@ def triage(kind: Kind, content: str, *, tenant: Tenant | None) -> Outcome[Triage
 
     def ask(model: Model) -> Triage:
         data = {"kind": kind.value, "message": message, "found_by_rule": [one.detail for one in found]}
-        answer = model.json(INSTRUCTIONS, data, SCHEMA, max_tokens=600)
+        answer = model.json(INSTRUCTIONS, data, SCHEMA, max_tokens=MAX_TOKENS)
         return judged([*found, *_added(answer["reasons"], message)])
 
     return live_or_fallback(CAPABILITY, ask, lambda: judged(found), tenant=tenant)
@@ -101,7 +103,9 @@ def _known(values: Iterable[str]) -> list[Reason]:
 
 
 def _added(reasons: list[dict[str, Any]], message: str) -> list[Reason]:
-    """The model's reasons, each with evidence that stands in the message, all together within bounds. Raises ValueError for an invented one."""
+    """The model's reasons, each with evidence that stands in the message, all together within bounds. Raises ValueError for an invented one, and for babble."""
+    if any(repeats(one["detail"]) for one in reasons):
+        raise ValueError("The model repeats itself.")
     said = " ".join(message.split()).casefold()
     total = 0.0
     found = []
