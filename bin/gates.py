@@ -30,6 +30,7 @@ while pathlib.Path(sys.argv[2], "data", "postmaster.pid").exists():
 shutil.rmtree(sys.argv[2])
 """
 REQUIRE = "AISOC_TEST_REQUIRE"
+ON_EVERY_DATABASE = "django_db and not any_database"
 NO_TESTS = 5  # pytest's exit status when nothing was selected
 # A file stays on one worker: what its tests share, such as a started product, is then started once.
 SPREAD = ("-n", "2", "--dist", "loadfile")
@@ -167,12 +168,12 @@ def on_postgresql(arguments: list[str], environment: Mapping[str, str]) -> tuple
 
 
 def marked_django_db(arguments: list[str]) -> list[str]:
-    """The arguments with `-m django_db` joined to a `-m` that they already hold; pytest would take the last one alone."""
-    words, expression = [], "django_db"
+    """The arguments with `-m` for what a database can change, joined to a `-m` that they already hold; pytest would take the last one alone."""
+    words, expression = [], ON_EVERY_DATABASE
     remaining = iter(arguments)
     for word in remaining:
         if word == "-m":
-            expression = f"({next(remaining, '')}) and django_db"
+            expression = f"({next(remaining, '')}) and {ON_EVERY_DATABASE}"
         else:
             words.append(word)
     return [*words, "-m", expression]

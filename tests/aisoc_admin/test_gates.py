@@ -46,9 +46,9 @@ def test_nothing_of_the_callers_configuration_reaches_the_tests(gates: ModuleTyp
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ([], ["-m", "django_db"]),
-        (["tests/llm", "-x"], ["tests/llm", "-x", "-m", "django_db"]),
-        (["-m", "browser", "-x"], ["-x", "-m", "(browser) and django_db"]),
+        ([], ["-m", "django_db and not any_database"]),
+        (["tests/llm", "-x"], ["tests/llm", "-x", "-m", "django_db and not any_database"]),
+        (["-m", "browser", "-x"], ["-x", "-m", "(browser) and django_db and not any_database"]),
     ],
 )
 def test_the_second_run_is_of_the_database_tests_among_those_asked_for(gates: ModuleType, given: list[str], expected: list[str]) -> None:

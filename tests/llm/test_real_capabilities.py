@@ -37,7 +37,7 @@ from tests.plugins.llm_server import LLMServer, needs_model, serving
 from tests.plugins.passing import Call, Passing, passing_to
 from tests.plugins.processes import free_port
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("small_lists")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database, pytest.mark.usefixtures("small_lists")]
 Environment = Callable[..., object]
 Answer = dict[str, Any]
 
@@ -65,6 +65,9 @@ NOTES = (
     "The nightly backup runs on this host.",
     "The monitoring service checks it every night.",
     "The administrators work from this jump host every day.",
+    "This host updates its packages from the mirror.",
+    "The scanner logs in to each host on Mondays.",
+    "The database copies its files to this host.",
 )
 MAIL = 'From: "PayPal" <service@paypa1-secure.com>\nTo: anna@corp.example\nSubject: Account limited\n\nVerify your account: http://paypa1-secure.com/login\n'
 
