@@ -59,12 +59,12 @@ def test_an_unconfigured_feed_is_off_and_says_what_to_set(environment: Environme
     assert (feed("otx").state, "OTX_API_KEY" in feed("otx").reason) == (Verdict.OFF, True)
 
 
-def test_a_feed_without_a_server_says_that_its_files_were_carried_in(environment: Environment) -> None:
+def test_a_feed_without_a_server_says_where_what_it_holds_came_from(environment: Environment) -> None:
     environment(AISOC_AIRGAPPED="1")
     ran("ok", 60, feed="misp")
     assert (feed("misp").state, feed("misp").reason) == (
         Verdict.OFF,
-        "Nothing is polled: its files were carried in by hand. Set MISP_URL and MISP_API_KEY.",
+        "Not configured, so nothing is polled; what it holds came earlier or as a file. Set MISP_URL and MISP_API_KEY.",
     )
 
 

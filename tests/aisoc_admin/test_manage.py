@@ -1,5 +1,8 @@
-"""A database that cannot be used is one line with the next step, and no traceback, for every command and at the start."""
+"""How a command ends without a traceback: a database that cannot be used is one line with the next step, a reader that left is none."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +11,7 @@ from django.db import OperationalError, ProgrammingError
 
 from aisoc_admin.database_fault import told
 from tests.aisoc_admin.test_bad_configuration import run
+from tests.conftest import ROOT
 
 SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "/srv/var/aisoc.sqlite3"}
 POSTGRESQL = {"ENGINE": "django.db.backends.postgresql", "NAME": "aisoc"}
@@ -45,6 +49,18 @@ def test_a_restore_before_the_first_migration_says_what_is_missing(tmp_path: Pat
         1,
         "CommandError: Nothing was restored. The database has no tables yet: run manage.py migrate first, as its owner.",
     )
+
+
+def test_an_output_that_nobody_reads_to_its_end_is_no_traceback(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "AISOC_DATA_DIR": str(tmp_path / "var")}
+    words = [sys.executable, "manage.py", "airgap_check", *(f"http://host-{number}.internal" for number in range(3000))]
+    with subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        assert command.stdout.readline().startswith(b"allowed")
+        command.stdout.close()
+        assert command.stderr.read() == b""
+        assert command.wait(60) == 141
 
 
 def test_the_traceback_is_there_for_who_asks(tmp_path: Path) -> None:
