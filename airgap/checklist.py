@@ -68,7 +68,9 @@ class Finding:
 
 
 AWAY: Final = Finding(
-    Verdict.UNKNOWN, "The database cannot be read: heartbeats, trail and attestations are kept there.", "Bring the database back, then look again."
+    Verdict.UNKNOWN,
+    "The database cannot be read: heartbeats, trail and attestations are kept there.",
+    "Bring the database back, then look again. That of a new deployment is made by the first bin/up.",
 )
 
 

@@ -13,9 +13,10 @@ _LINE = re.compile(r"target (\S{1,255}) (reached|denied|unresolved)(?: .*)?")
 _RESULT = re.compile(r"result (reached|denied) ([0-9]{1,4}) of ([0-9]{1,4})")
 
 SCRIPT: Final = """#!/bin/sh
-# Tries to leave: one TCP handshake to each target, 3 s each, nothing sent. Run it on a host of the SOC subnet, as
+# Tries to leave: one TCP handshake to each target, 3 s each, nothing sent. Run it on a host of the SOC subnet that has Python 3, as
 #     sh probe.sh | tee probe.txt
-# and file what it prints. With arguments host:port it tries those instead. Status 0: every target denied.
+# and file what it prints; the last line says how it ended. With arguments host:port it tries those instead.
+# The status is 0 when every target was denied; at the end of a pipe the shell tells that of the last command instead.
 exec python3 - "$@" <<'END'
 import socket, sys, time
 targets = sys.argv[1:] or "{targets}".split()

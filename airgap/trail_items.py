@@ -1,8 +1,9 @@
 """The checklist's items on the trail: nothing was refused lately, and no row of it was altered or removed."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.db.models import QuerySet, Sum
@@ -34,11 +35,8 @@ def no_blocks(seen: Look) -> Finding:
     if not count and seen.rows is None:  # the totals are not chained, the rows are
         count = EventFilter(since=seen.since).rows().aggregate(sum=Sum("count"))["sum"] or 0
     if count:
-        rows = list(found.values("host", "port", "rule", "caller", "purpose").annotate(sum=Sum("count")).order_by("-sum", "host")[:MOST])
-        details = tuple(
-            f"{row['sum']:,} × {_target(row['host'], row['port'])}, rule {row['rule']}, by {row['caller'] or row['purpose'] or 'unknown'}"
-            for row in rows
-        )
+        rows = list(found.values("host", "port", "rule", "caller", "purpose", "tenant").annotate(sum=Sum("count")).order_by("-sum", "host")[:MOST])
+        details = tuple(f"{row['sum']:,} × {_target(row['host'], row['port'])}, rule {row['rule']}, by {_who(row)}" for row in rows)
         evidence = f"{count:,} {'attempt was' if count == 1 else 'attempts were'} refused in the last {seen.hours}."
         return Finding(Verdict.FAILING, evidence, "Open Blocked egress: each caller still tries to leave, and the page says what to do.", details)
     vouched = everywhere(seen, _vouches)
@@ -48,6 +46,12 @@ def no_blocks(seen: Look) -> Finding:
     if vouched.verdict is Verdict.OK:
         return Finding(Verdict.OK, evidence, "", vouched.details)
     return Finding(vouched.verdict, f"{evidence} {vouched.evidence}", vouched.next_step, vouched.details)
+
+
+def _who(row: Mapping[str, Any]) -> str:
+    caller, purpose = row["caller"], row["purpose"]
+    who = f"{caller} for {purpose}" if caller and purpose and caller != purpose else caller or purpose or "unknown"
+    return f"{who}, tenant {row['tenant']}" if row["tenant"] else who
 
 
 def attempts_since(since: datetime, now: datetime) -> QuerySet[EgressTotal]:

@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
@@ -57,6 +58,8 @@ def write(path: Path, tell: Callable[[int], Tell]) -> dict[str, Any]:
     """
     if path.exists():
         raise BackupError(f"{path} exists. A backup replaces no file; choose another name.")
+    if not path.parent.is_dir():
+        raise BackupError(f"{path.parent} is no folder. Name a file in one that is there.")
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as raw:
@@ -150,6 +153,8 @@ def restore(path: Path, tell: Callable[[int], Tell], *, force: bool = False, any
     force: also over a deployment that has something in it. any_trail: also when the trail does not verify, as after tampering.
     """
     head = check(path)
+    if not _migrations():
+        raise BackupError("The database has no tables yet: run manage.py migrate first, as its owner.")
     if head["migrations"] != _migrations():
         raise BackupError(
             f"The backup is of another state of the database ({_difference(head)}). Restore it with the release that made it, then upgrade."
@@ -181,8 +186,10 @@ def check(path: Path) -> dict[str, Any]:
                 last = line
         head, end = json.loads(first), json.loads(last)
         found = head["kind"], head["format"], end["sha256"]
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except (EOFError, ValueError, KeyError, TypeError, gzip.BadGzipFile, zlib.error) as error:
         raise BackupError(f"{path} is not a whole backup ({type(error).__name__}).") from None
+    except OSError as error:
+        raise BackupError(f"{path} cannot be read ({error.strerror or type(error).__name__}).") from None
     if found[:2] != (KIND, FORMAT):
         raise BackupError(f"{path} is a {found[0]} of format {found[1]}; this release reads {KIND} of format {FORMAT}.")
     if found[2] != digest.hexdigest():

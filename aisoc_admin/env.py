@@ -13,6 +13,7 @@ import difflib
 import os
 import re
 import ssl
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -132,8 +133,10 @@ def ca_bundle(raw: str) -> str:
     path = raw.strip()
     try:
         ssl.create_default_context(cafile=path)
-    except (OSError, ssl.SSLError) as error:
-        raise ValueError(f"It is not a readable PEM file of certificates ({type(error).__name__}).") from None
+    except ssl.SSLError:
+        raise ValueError("The file holds no certificates in PEM.") from None
+    except OSError as error:
+        raise ValueError(f"The file cannot be read: {error.strerror}. Put your CA's certificates there, or leave the variable unset.") from None
     return path
 
 
@@ -168,7 +171,9 @@ def denied_hosts(raw: str) -> tuple[AllowEntry, ...]:
 
 def database_config(url: str) -> dict[str, Any]:
     """Django's settings for a database URL. A Unix socket's folder stands percent-encoded in the host's place, as libpq has it."""
-    config: dict[str, Any] = environ.Env.db_url_config(url)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of an unknown scheme, which database_url refuses; the warning shows the parts of the URL
+        config: dict[str, Any] = environ.Env.db_url_config(url)
     return {**config, "HOST": unquote(str(config.get("HOST") or ""))}
 
 
@@ -378,7 +383,7 @@ class Environment:
         "AISOC_CREDENTIAL_KEY",
         fernet_key,
         "",
-        example="the output of Fernet.generate_key()",
+        example="32 random bytes in URL-safe base64",
         help="Seals stored credentials; required in production.",
         secret=True,
     )

@@ -72,6 +72,7 @@ def main() -> int:
     from aisoc_admin import settings
 
     django.setup()
+    from aisoc_admin.database_fault import told
     from tenants.accounts import first_login
 
     try:
@@ -80,7 +81,7 @@ def main() -> int:
             login = first_login()
         announce(login, openly=sys.stdout.isatty() or not settings.PRODUCTION, data_dir=settings.DATA_DIR)
     except DatabaseError as error:
-        print(f"The database cannot be used: {' '.join(str(error).split())} Check DATABASE_URL.", file=sys.stderr)  # noqa: T201
+        print(told(error, settings.DATABASES["default"]), file=sys.stderr)  # noqa: T201
         return 1
     return 0
 

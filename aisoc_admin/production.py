@@ -43,9 +43,9 @@ def unsafe(environment: Settings, specs: Iterable[tuple[str, Mapping[str, Any]]]
         if host.startswith(".") and "." not in host[1:]:
             yield f"ALLOWED_HOSTS={host} lets every name below a top-level domain in. Name the hosts. Example: ALLOWED_HOSTS=aisoc.corp"
     if environment.secret_key.startswith("django-insecure-"):
-        yield "SECRET_KEY is one that Django made for development. Example: SECRET_KEY=50 random characters"
+        yield f"SECRET_KEY is one that Django made for development. Make one: {_make('SECRET_KEY')}"
     if environment.credential_key and environment.credential_key == environment.secret_key:
-        yield "AISOC_CREDENTIAL_KEY and SECRET_KEY are the same. Use a key of its own. Example: the output of Fernet.generate_key()"
+        yield f"AISOC_CREDENTIAL_KEY and SECRET_KEY are the same. Use a key of its own. Make one: {_make('AISOC_CREDENTIAL_KEY')}"
     if not environment.broker_url:
         yield _required(table["broker_url"], ": the embedded Valkey belongs to one host and ends with it")
     if environment.web_hosts > 1:
@@ -57,8 +57,14 @@ def unsafe(environment: Settings, specs: Iterable[tuple[str, Mapping[str, Any]]]
     yield from _writable_by_others(environment.data_dir)
 
 
+def _make(name: str) -> str:
+    """The command that makes a key: Django asks for 50 characters at least, a Fernet or Ed25519 key has 32 bytes."""
+    return f"head -c {48 if name == 'SECRET_KEY' else 32} /dev/urandom | base64 | tr +/ -_"
+
+
 def _required(meta: Mapping[str, Any], why: str) -> str:
-    return f"{meta['name']} is required when AISOC_ENVIRONMENT=production{why}. Example: {meta['name']}={meta['example']}"
+    right = f"Make one: {_make(meta['name'])}" if meta["name"].endswith("_KEY") else f"Example: {meta['name']}={meta['example']}"
+    return f"{meta['name']} is required when AISOC_ENVIRONMENT=production{why}. {right}"
 
 
 def _readable_by_others(metas: Iterable[Mapping[str, Any]], source: Mapping[str, str]) -> Iterator[str]:

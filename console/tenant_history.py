@@ -16,7 +16,7 @@ _FIELDS: Final = {"provider": "provider", "base_url": "base URL", "model": "mode
 _WRITES: Final = (CredentialChange.Action.SAVED, CredentialChange.Action.ROTATED, CredentialChange.Action.REMOVED)
 _OUTCOMES: Final = {
     "ok": "it answered",
-    "rejected": "something answered, but with no completion",
+    "rejected": "it answered, but did not take the key or gave no completion",
     "unreachable": "it could not be reached",
     "blocked": "blocked, nothing was sent",
 }

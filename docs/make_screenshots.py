@@ -4,6 +4,8 @@ With --tenants, the pages of tenants' connections alone.
 With --state NAME, for a deployment that was brought into a state (a silent process, a guard that only reports): what the
 verdict, the processes and Blocked egress say of it, in files that carry the name.
 
+The pictures in the repository have 256 colours each, so that they stay small.
+
 With --intel VALUE, for a deployment whose feeds were polled: the feeds, one of them, a file before its import, and indicators, of which
 VALUE is one.
 """
@@ -56,10 +58,9 @@ def shoot(page: Page, url: str, theme: str, out: Path) -> None:
     page.goto(f"{url}/settings/deployment/?host=https://api.openai.com/v1")
     shoot_part(page, "Try a host", out / f"try-a-host-{theme}.png")
     page.goto(f"{url}/settings/feeds/")
-    for summary in page.locator("summary", has_text="Details of").all():
-        summary.click()
+    page.locator("summary", has_text="Details of AlienVault OTX").click()
     rest(page)
-    page.screenshot(path=out / f"feeds-{theme}.png", full_page=True)
+    shoot_down_to(page, "Counts over time", out / f"feeds-{theme}.png")
     page.goto(f"{url}/settings/egress/")
     for host in OPENED:
         for summary in page.locator("summary", has_text=f"about {host}").all()[:1]:
@@ -82,8 +83,7 @@ def shoot_checklist(page: Page, url: str, theme: str, out: Path) -> None:
     """Down to the sign-off."""
     page.goto(f"{url}/settings/checklist/")
     rest(page)
-    end = page.get_by_role("heading", name="Report and sign-off").evaluate("part => part.getBoundingClientRect().y + scrollY")
-    page.screenshot(path=out / f"checklist-{theme}.png", full_page=True, clip={"x": 0, "y": 0, "width": WIDTH, "height": end - MARGIN})
+    shoot_down_to(page, "Report and sign-off", out / f"checklist-{theme}.png")
 
 
 def shoot_tenants(page: Page, url: str, theme: str, out: Path) -> None:
@@ -132,6 +132,12 @@ def shoot_intel(page: Page, url: str, value: str, theme: str, out: Path) -> None
     page.get_by_role("heading", name="Answer").wait_for()
     rest(page)
     page.screenshot(path=out / f"many-{theme}.png", full_page=True)
+
+
+def shoot_down_to(page: Page, heading: str, path: Path) -> None:
+    """The page above a heading."""
+    end = page.get_by_role("heading", name=heading).evaluate("part => part.getBoundingClientRect().y + scrollY")
+    page.screenshot(path=path, full_page=True, clip={"x": 0, "y": 0, "width": WIDTH, "height": end - MARGIN})
 
 
 def shoot_part(page: Page, title: str, path: Path) -> None:

@@ -112,7 +112,10 @@ def keys_newest(_seen: Look) -> Finding:
     if old:
         step = "Run manage.py rotate_credentials, then take the old keys off AISOC_CREDENTIAL_KEY_ROTATION_FROM."
         return Finding(Verdict.ATTENTION, f"{old} of {stored} stored keys are sealed with an old vault key.", step)
-    return Finding(Verdict.OK, f"{stored} stored keys, each sealed with the newest vault key." if stored else "No tenant has stored a key.")
+    return Finding(
+        Verdict.OK,
+        f"{stored} stored {'key' if stored == 1 else 'keys'}, each sealed with the newest vault key." if stored else "No tenant has stored a key.",
+    )
 
 
 def _reading() -> AbstractContextManager[None]:

@@ -93,7 +93,7 @@ def carried(path: Path, progress: Progress = lambda _: None, *, within: int | No
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_NOFOLLOW if within is not None else 0), dir_fd=within)
     except OSError as error:
         problem = "it is a link, not a file" if error.errno == errno.ELOOP else error.strerror
-        raise FeedError(f"{shown_name(path.name)}: {problem}.") from None
+        raise FeedError(f"{shown_name(str(path))}: {problem}.") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise FeedError(f"{shown_name(path.name)} is no file.")
@@ -109,6 +109,16 @@ def carried(path: Path, progress: Progress = lambda _: None, *, within: int | No
         yield Carried(shown_name(path.name), file, os.fstat(descriptor).st_size, digest.hexdigest())
 
 
+_SIGNS: Final = (
+    ("kev", (b'"catalogVersion"',)),
+    ("kev", (b'"vulnerabilities"', b'"cveID"')),
+    ("misp", (b'"Event"',)),
+    ("stix", (b'"bundle"', b'"objects"')),
+    ("stix", (b'"pattern_type"',)),
+    ("otx", (b'"indicators"', b'"pulse')),
+)  # what the beginning of a file of each kind holds
+
+
 def feed_of(kind: str) -> FeedSpec:
     """The feed that files of this kind go into. Raises FeedError."""
     spec = feed_named(kind) if kind in KINDS else None
@@ -119,11 +129,24 @@ def feed_of(kind: str) -> FeedSpec:
 
 def pages_of(kind: str, file: Carried, progress: Progress = lambda _: None) -> Iterator[Page]:
     """The pages of a file. Raises FeedError for a file of another kind, a broken one, or one that holds nothing of its kind."""
-    pages = {"kev": _kev, "stix": _stix, "misp": _misp, "otx": _otx}[kind](file.chunks(progress))
-    first = next(pages, None)
+    chunks = file.chunks(progress)
+    head = next(chunks, b"")
+    pages = {"kev": _kev, "stix": _stix, "misp": _misp, "otx": _otx}[kind](chain((head,) if head else (), chunks))
+    try:
+        first = next(pages, None)
+    except FeedError as error:
+        raise FeedError(f"{error}{_hint(kind, head)}") from None
     if first is None:
-        raise FeedError(f"The file holds nothing that a {kind} file has.")
+        raise FeedError(f"The file holds nothing that a {kind} file has.{_hint(kind, head)}")
     yield from chain((first,), pages)
+
+
+def _hint(kind: str, head: bytes) -> str:
+    """What a file that was not understood looks like, by its beginning."""
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] not in (b"{", b"["):
+        return " It does not begin as JSON does: is it the right file?"
+    looks = next((other for other, signs in _SIGNS if all(sign in head for sign in signs)), kind)
+    return f" It looks like a file of kind {looks}: choose that." if looks != kind else ""
 
 
 def try_file(kind: str, file: Carried, progress: Progress = lambda _: None) -> Counts:

@@ -109,7 +109,8 @@ def _verdict(spec: FeedSpec, refused: RefusedFeed | None, latest: FeedRun | None
         failed = latest.state in (State.FAILED, State.REFUSED)
         return (Verdict.ATTENTION, latest.reason, latest.rule) if failed else (Verdict.OK, "", "")
     if not spec.url:
-        return Verdict.OFF, f"Not configured. {spec.to_configure}".strip(), ""
+        state = "Not configured, so nothing is polled; what it holds came earlier or as a file." if success is not None else "Not configured."
+        return Verdict.OFF, f"{state} {spec.to_configure}".strip(), ""
     if refused is not None:
         return Verdict.REFUSED, refused.reason, refused.rule.value
     if latest is None:

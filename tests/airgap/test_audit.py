@@ -104,6 +104,8 @@ def test_without_a_database_everything_is_unknown_and_there_is_no_traceback(tmp_
 def test_the_database_before_its_first_migration_is_unknown_too(tmp_path: Path) -> None:
     done = run(("manage.py", "airgap_audit"), tmp_path, AISOC_AIRGAPPED="1")
     assert (done.returncode, "Traceback" in done.stderr) == (3, False)
+    assert done.stdout.count("The database cannot be read") == 1, "said once, not for each item"
+    assert "made by the first bin/up" in done.stdout
 
 
 # ── One snapshot ─────────────────────────────────────────────────────────────────────────────────────────────────────

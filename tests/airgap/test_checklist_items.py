@@ -212,7 +212,7 @@ def test_a_refused_attempt_fails_with_its_caller_and_one_before_the_span_does_no
     found = checked("no_blocks")
     assert found.verdict is FAILING
     assert found.evidence == "14 attempts were refused in the last 24 h."
-    assert found.details == ("14 × slack.com:443, rule public, by vendor.sdk",)
+    assert found.details == ("14 × slack.com:443, rule public, by vendor.sdk for feed.kev",)
 
 
 def test_totals_that_were_removed_hide_nothing_from_the_whole_walk(deployment: Deployment) -> None:

@@ -238,6 +238,9 @@ def test_a_file_that_was_touched_restores_nothing(deployment: str, tmp_path: Pat
     for damaged in (whole[:-40], whole[: len(whole) // 2], b"rubbish", b""):
         path.write_bytes(damaged)
         assert "is not a whole backup" in refused(path, "--force")
+    path.write_bytes(whole[:200] + bytes(byte ^ 0xFF for byte in whole[200:230]) + whole[230:])
+    assert "is not a whole backup" in refused(path, "--force")
+    assert "nothing-there cannot be read (No such file or directory)" in refused(tmp_path / "nothing-there", "--force")
     path.write_bytes(gzip.compress(gzip.decompress(whole).replace(b"olga", b"evil")))
     assert "has been altered or damaged" in refused(path, "--force")
 
@@ -263,6 +266,11 @@ def test_a_trail_that_does_not_verify_is_not_taken_for_one_that_does(deployment:
     assert "the trail verifies" not in restored(forged, "--force", "--any-trail")
     assert EgressEvent.objects.filter(host="harmless.corp").exists(), "evidence is kept when it is asked for"
     assert TrailHead.objects.count() == 1
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"/none is no folder\. Name a file in one that is there\."):
+        call_command("backup", str(tmp_path / "none" / "b.gz"))
 
 
 def test_a_share_without_hard_links_takes_a_backup_and_keeps_what_is_there(deployment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,13 @@ PROCESSES = {
     "beat": ("-m", "celery", "-A", "aisoc_admin.celery", "beat", "-S", "aisoc_admin.scheduler:LeasedScheduler"),
     "supervisor": ("-m", "aisoc_admin.supervise"),
 }
-BAD = [("AISOC_AIRGAPPED", "ture"), ("AISOC_AIRGAPED", "1"), ("AISOC_AIRGAP_ALLOWLIST", "*.intel.corp"), ("CISA_KEV_URL", "http://127.1/x")]
+BAD = [
+    ("AISOC_AIRGAPPED", "ture"),
+    ("AISOC_AIRGAPED", "1"),
+    ("AISOC_AIRGAP_ALLOWLIST", "*.intel.corp"),
+    ("CISA_KEV_URL", "http://127.1/x"),
+    ("DATABASE_URL", "rubbish"),
+]
 
 
 def run(words: tuple[str, ...], folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":

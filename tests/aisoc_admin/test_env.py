@@ -260,3 +260,15 @@ def test_the_port_of_an_entry_counts_for_database_and_broker_too() -> None:
             read({**on, name: value})
     read({**on, "AISOC_AIRGAP_ALLOWLIST": "intel.example.com:5432", "DATABASE_URL": "postgres://u@intel.example.com/db"})
     read({**on, "CELERY_BROKER_URL": "redis://intel.example.com:443/0"})
+
+
+def test_a_ca_bundle_that_cannot_be_used_says_why(tmp_path: Path) -> None:
+    rubbish = tmp_path / "rubbish.pem"
+    rubbish.write_text("rubbish")
+    for path, why in (
+        (tmp_path / "none.pem", "The file cannot be read: No such file or directory."),
+        (rubbish, "The file holds no certificates in PEM."),
+    ):
+        with pytest.raises(EnvError, match=r"^AISOC_CA_BUNDLE") as raised:
+            read({"AISOC_CA_BUNDLE": str(path)})
+        assert why in str(raised.value)

@@ -100,6 +100,17 @@ def test_check_deploy_finds_nothing_in_a_safe_production_and_much_in_development
     assert check(tmp_path).returncode == 1, "the same check can fail"
 
 
+def test_the_command_that_a_missing_key_names_makes_a_right_one(tmp_path: Path) -> None:
+    for name in ("SECRET_KEY", "AISOC_CREDENTIAL_KEY", "AISOC_SIGNING_KEY"):
+        without = {**CLUSTER, name: ""}
+        with pytest.raises(EnvError, match=f"^{name} is required") as raised:
+            read(without)
+        command = str(raised.value).partition("Make one: ")[2]
+        made = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True).stdout
+        assert len(made) > 50 or name != "SECRET_KEY", "or Django's security.W009"
+        assert read({**without, name: made}).environment == "production"
+
+
 def test_production_without_a_proxy_is_a_finding_and_an_unsafe_one_stops(tmp_path: Path) -> None:
     done = check(tmp_path, **{**SAFE, "AISOC_TRUSTED_PROXIES": ""})
     assert done.returncode == 1

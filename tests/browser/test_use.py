@@ -206,6 +206,14 @@ def test_without_javascript_an_alert_is_explained_and_investigated(visit: Visit)
     expect(page.get_by_role("row", name="E1 OCSF class")).to_be_visible()
 
 
+@pytest.mark.parametrize("tool", ["", "investigate/", "query/", "detection/", "tuning/", "phishing/", "translation/"])
+def test_no_part_of_an_answer_shows_before_something_was_asked(tool: str, visit: Visit) -> None:
+    page = visit(f"/assist/{tool}", role="operator")
+    shown = page.evaluate("[...document.querySelectorAll('[hidden]')].filter(one => one.checkVisibility()).map(one => one.outerHTML.slice(0, 200))")
+    assert shown == []
+    expect(page.locator("main").get_by_role("heading", name="Answer")).to_have_count(0)
+
+
 def test_a_file_that_is_chosen_is_not_lost_to_a_refresh(visit: Visit) -> None:
     page = visit("/settings/feeds/", role="operator", locale="en-GB")
     page.clock.install()

@@ -44,5 +44,40 @@ def test_a_file_whose_name_is_no_text_is_imported_and_named_in_what_can_be_read(
     call_command("import_feed", "kev", str(path), stdout=io.StringIO())
     assert IndicatorSource.objects.count() == 1
     assert FeedRun.objects.get().source.startswith("k??[2Jv.json ")
-    with pytest.raises(CommandError, match=r"^x\?\.json: No such file"):
+    with pytest.raises(CommandError, match=r"/x\?\.json: No such file"):
         call_command("import_feed", "kev", str(tmp_path / os.fsdecode(b"x\xff.json")))
+
+
+STIX = json.dumps({"type": "bundle", "id": "bundle--1", "objects": []}).encode()
+MISP = json.dumps({"response": [{"Event": {"info": "x"}}]}).encode()
+OTX = json.dumps({"results": [{"id": "1", "indicators": [], "pulse_source": "web"}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "hint"),
+    [
+        ("kev", STIX, "It looks like a file of kind stix: choose that."),
+        ("kev", MISP, "kind misp"),
+        ("stix", catalogue([row(0)]), "kind kev"),
+        ("misp", gzip.compress(STIX), "kind stix"),
+        ("misp", catalogue([row(0)]), "kind kev"),
+        ("stix", OTX, "kind otx"),
+        ("otx", MISP, "kind misp"),
+        ("stix", b"\x7fELF\x02\x01", "It does not begin as JSON does"),
+        ("kev", b"<html>", "It does not begin as JSON does"),
+        ("misp", b"", "It does not begin as JSON does"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_with_the_kind_that_it_looks_like(kind: str, content: bytes, hint: str, tmp_path: Path) -> None:
+    path = tmp_path / "carried"
+    path.write_bytes(content)
+    with carried(path) as file, pytest.raises(FeedError) as raised:
+        list(pages_of(kind, file))
+    assert hint in str(raised.value)
+
+
+def test_a_broken_file_of_the_right_kind_gets_no_other_kind(tmp_path: Path) -> None:
+    path = tmp_path / "cut.json"
+    path.write_bytes(catalogue([row(0)])[:-5])
+    with carried(path) as file, pytest.raises(FeedError, match=r"^The JSON is not whole: [^.]*\.$"):
+        list(pages_of("kev", file))

@@ -28,10 +28,10 @@ def feed(name: str) -> FeedSnapshot:
     return next(one for one in feeds_snapshot() if one.name == name)
 
 
-def ran(state: str, minutes_ago: float, reason: str = "", slot: str | None = None) -> FeedRun:
+def ran(state: str, minutes_ago: float, reason: str = "", slot: str | None = None, feed: str = "kev") -> FeedRun:
     when = timezone.now() - timedelta(minutes=minutes_ago)
     return FeedRun.objects.create(
-        feed="kev",
+        feed=feed,
         slot=slot or f"1.{FeedRun.objects.count()}",
         state=state,
         attempt=1,
@@ -57,6 +57,15 @@ def test_a_refused_feed_shows_the_gates_own_reason() -> None:
 def test_an_unconfigured_feed_is_off_and_says_what_to_set(environment: Environment) -> None:
     environment(AISOC_AIRGAPPED="1")
     assert (feed("otx").state, "OTX_API_KEY" in feed("otx").reason) == (Verdict.OFF, True)
+
+
+def test_a_feed_without_a_server_says_where_what_it_holds_came_from(environment: Environment) -> None:
+    environment(AISOC_AIRGAPPED="1")
+    ran("ok", 60, feed="misp")
+    assert (feed("misp").state, feed("misp").reason) == (
+        Verdict.OFF,
+        "Not configured, so nothing is polled; what it holds came earlier or as a file. Set MISP_URL and MISP_API_KEY.",
+    )
 
 
 def test_a_feed_that_never_ran_is_unknown() -> None:

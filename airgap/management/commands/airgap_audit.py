@@ -11,7 +11,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 
 from airgap.active import deployment_key
 from airgap.audit import Audit, audit, window_of
-from airgap.checklist import DAY, Verdict
+from airgap.checklist import AWAY, DAY, Verdict
 from airgap.report import markdown_of, report_of, signed
 from airgap.verify_report import read_span
 
@@ -50,11 +50,13 @@ class Command(BaseCommand):
             if out.suffix != ".md":
                 out.with_suffix(".md").write_text(markdown_of(report), encoding="utf-8")
         except OSError as error:
-            raise CommandError(f"{out} cannot be written ({type(error).__name__}). Name a file in a folder of yours.", returncode=2) from None
+            raise CommandError(f"{out} cannot be written ({error.strerror}). Name a file in a folder of yours.", returncode=2) from None
 
     def _print(self, done: Audit, out: Path | None) -> None:
         self.stdout.write(f"{done.verdict}: {done.tally}")
-        for row in done.rows:
+        if all(row.checked.finding is AWAY for row in done.rows):  # said once, not for each item
+            self.stdout.write(f"\n{AWAY.evidence}\nnext: {AWAY.next_step}")
+        for row in done.rows if any(row.checked.finding is not AWAY for row in done.rows) else ():
             item, finding = row.checked.item, row.checked.finding
             self.stdout.write(f"\n{finding.verdict:<10} {item.id}  {item.title}\n           {finding.evidence}")
             for line in finding.details if finding.verdict is not Verdict.OK else ():
