@@ -124,3 +124,44 @@ def test_airgap_check_answers_as_the_command_does(airgapped: object, db: None) -
         "host": "api.openai.com",
         "port": 443,
     }
+
+
+ACCEPTS = ("text/csv", "application/x-ndjson", "text/event-stream", "text/html", "application/xml", "bogus")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("accept", ACCEPTS)
+def test_what_a_client_says_to_accept_refuses_it_nothing(accept: str) -> None:
+    """Each address has one form; RFC 9110 section 12.4.1 lets a server send it whatever the header says."""
+    token = issue_token("alice", Role.OPERATOR, 1)
+    headers = {"Authorization": f"Token {token}", "Accept": accept}
+    kinds = {
+        "/api/v1/airgap/events.csv": "text/csv; charset=utf-8",
+        "/api/v1/airgap/events.jsonl": "application/x-ndjson",
+        "/api/v1/airgap/events": "application/json",
+        "/api/v1/airgap/check?url=http://ollama": "application/json",
+    }
+    for path, kind in kinds.items():
+        response = Client().get(path, headers=headers)
+        assert (response.status_code, response.headers["Content-Type"]) == (200, kind), path
+    stream = Client().post("/api/v1/explain", {"alert": {"title": "x"}}, content_type="application/json", headers=headers)
+    assert (stream.status_code, stream.headers["Content-Type"]) == (200, "application/x-ndjson")
+    assert b'"done"' in b"".join(stream.streaming_content)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("accept", [*ACCEPTS, "*/*", "application/json", "application/vnd.oai.openapi"])
+@pytest.mark.parametrize("path", ["/api/schema/", "/api/docs/", "/api/v1/airgap/events.csv", "/api/v1/iocs/search"])
+def test_a_call_without_a_login_is_one_shape_whatever_it_accepts(path: str, accept: str) -> None:
+    response = Client().get(path, headers={"Accept": accept})
+    assert (response.status_code, response.headers["Content-Type"]) == (401, "application/json")
+    assert set(response.json()) == {"code", "detail"}
+
+
+@pytest.mark.django_db
+def test_the_schema_comes_as_yaml_and_as_json() -> None:
+    token = f"Token {issue_token('alice', Role.AUDITOR, 1)}"
+    for accept, kind in (("*/*", "application/vnd.oai.openapi"), ("application/json", "application/json")):
+        response = Client().get("/api/schema/", headers={"Authorization": token, "Accept": accept})
+        assert (response.status_code, response.headers["Content-Type"].split(";")[0]) == (200, kind)
+    assert Client().get("/api/schema/?format=bogus", headers={"Authorization": token}).status_code == 404
