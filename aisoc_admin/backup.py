@@ -150,7 +150,9 @@ def restore(path: Path, tell: Callable[[int], Tell], *, force: bool = False, any
     force: also over a deployment that has something in it. any_trail: also when the trail does not verify, as after tampering.
     """
     head = check(path)
-    if head["migrations"] != _migrations():
+    if not (ours := _migrations()):
+        raise BackupError("The database has no tables yet. Make them with manage.py migrate, then restore.")
+    if head["migrations"] != ours:
         raise BackupError(
             f"The backup is of another state of the database ({_difference(head)}). Restore it with the release that made it, then upgrade."
         )
