@@ -1,29 +1,15 @@
 """The API's common shapes: errors as {"code", "detail", "field"?}, lists as {"results", "next"} paged by cursor."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions, pagination
-from rest_framework.negotiation import DefaultContentNegotiation
-from rest_framework.renderers import BaseRenderer, JSONRenderer
-from rest_framework.request import Request
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
-
-
-class AcceptIsAWish(DefaultContentNegotiation):
-    """The view's own form when it has none of those that `Accept` names, as RFC 9110 section 12.4.1 allows: no 406, and no 406 before a 401."""
-
-    def select_renderer(self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None) -> tuple[BaseRenderer, str]:
-        try:
-            chosen: tuple[BaseRenderer, str] = super().select_renderer(request, renderers, format_suffix)
-        except exceptions.NotAcceptable:
-            first = next(iter(renderers))
-            return first, first.media_type
-        return chosen
 
 
 class CursorPages(pagination.CursorPagination):

@@ -1,7 +1,10 @@
 """What holds for every endpoint: who may call it without a login, the one error shape, the one list shape, local API docs."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -10,6 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from tenants.accounts import issue_token
 from tenants.roles import Role
+from tests.conftest import ROOT
 
 PUBLIC = {
     "health",
@@ -124,6 +128,15 @@ def test_airgap_check_answers_as_the_command_does(airgapped: object, db: None) -
         "host": "api.openai.com",
         "port": 443,
     }
+
+
+@pytest.mark.parametrize("first", ["aisoc_admin.api", "rest_framework.checks"])
+def test_the_parts_of_the_api_can_be_imported_in_any_order(first: str, tmp_path: Path) -> None:
+    """Web, worker and beat come to them by different ways."""
+    code = f"import django; django.setup(); import {first}; import django.core.checks as checks; checks.run_checks()"
+    environment = {"PATH": "/usr/bin:/bin", "DJANGO_SETTINGS_MODULE": "aisoc_admin.settings", "AISOC_DATA_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 ACCEPTS = ("text/csv", "application/x-ndjson", "text/event-stream", "text/html", "application/xml", "bogus")
