@@ -8,7 +8,7 @@ import sys
 
 from django.conf import settings
 from django.core.management import execute_from_command_line
-from django.db import OperationalError, ProgrammingError
+from django.db import InterfaceError, OperationalError, ProgrammingError
 
 
 def output_is_unread() -> bool:
@@ -29,7 +29,7 @@ def main() -> None:
         if not output_is_unread():
             raise
         sys.exit(128 + signal.SIGPIPE)  # as a shell says it
-    except (OperationalError, ProgrammingError) as error:
+    except (OperationalError, ProgrammingError, InterfaceError) as error:
         if "--traceback" in sys.argv:
             raise
         from aisoc_admin.database_fault import told

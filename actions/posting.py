@@ -71,7 +71,9 @@ def posted(build: Build, judge: Judge = judge) -> Callable[[Notifier, Message], 
         if not all(value.isascii() and value.isprintable() for value in headers.values()):
             return Answer(Result.FAILED, f"A key or secret among {', '.join(notifier.variables)} has characters that no header takes.")
         try:
-            with gated_client(purpose=notifier.purpose, timeout=WAIT, deadline=DEADLINE, max_bytes=MAX_ANSWER, headers=headers) as client:
+            with gated_client(
+                purpose=notifier.purpose, timeout=WAIT, deadline=DEADLINE, max_bytes=MAX_ANSWER, headers=headers, secret_path=True
+            ) as client:
                 return judge(notifier, client.post(posting.url, content=posting.content))
         except (BodyTooLarge, RedirectRefused) as error:
             return Answer(Result.FAILED, f"{host_of(notifier.url)}: {error} Is the URL right?")

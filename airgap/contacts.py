@@ -17,7 +17,6 @@ from django.db.models.functions import Greatest
 
 from airgap import clock
 from airgap.events import storable
-from airgap.models import Contact
 from airgap.policy import Decision, EgressPolicy
 from airgap.segments import OTHER
 
@@ -110,6 +109,8 @@ def _put_back(taken: dict[_Key, _Noted]) -> None:
 
 
 def _store(key: _Key, noted: _Noted) -> None:
+    from airgap.models import Contact  # here, so that the gate can be imported without Django's settings
+
     first, last = (datetime.fromtimestamp(seconds, UTC) for seconds in (noted.first_seen, noted.last_seen))
     name = {"host": key.host, "port": key.port, "purpose": key.purpose, "service": settings.SERVICE}
     added = {"count": F("count") + noted.times, "last_seen": Greatest("last_seen", last), "rule": noted.rule, "reason": noted.reason}
@@ -130,4 +131,6 @@ def _store(key: _Key, noted: _Noted) -> None:
 
 def forget_old() -> None:
     """Remove what was not contacted for a month."""
+    from airgap.models import Contact  # here, as above
+
     Contact.objects.filter(last_seen__lt=clock.now() - KEPT).delete()

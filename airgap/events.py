@@ -179,14 +179,20 @@ def count(refusal: Refusal) -> None:
 
 # ── Redaction ────────────────────────────────────────────────────────────────────────────────────────────────────────
 # A whitelist: a segment is kept when it looks like a word, a version or a short number, and hidden otherwise.
-_PLAIN_SEGMENT = re.compile(r"[A-Za-z][A-Za-z._-]{0,14}|v[0-9]{1,2}|[0-9]{1,4}|")
+_PLAIN_SEGMENT = re.compile(r"[A-Za-z][a-z._-]{0,14}|v[0-9]{1,2}|[0-9]{1,4}|")
+_BEFORE_A_SECRET = re.compile(r"services|workflows|triggers|(web)?hooks?|webhookb2", re.IGNORECASE)  # what follows is a token, whatever it looks like
 MAX_SEGMENTS = 6
+HIDDEN_PATH: Final = "/***"  # of a URL whose path is a secret as a whole
 
 
 def redacted_path(path: str) -> str:
     """The path of a URL without its query and without segments that could be a token."""
     segments = path.split("?", 1)[0].split("#", 1)[0].split("/")
-    kept = [segment if _PLAIN_SEGMENT.fullmatch(segment) else "***" for segment in segments[: MAX_SEGMENTS + 1]]
+    kept: list[str] = []
+    secret = False
+    for segment in segments[: MAX_SEGMENTS + 1]:
+        kept.append(segment if _PLAIN_SEGMENT.fullmatch(segment) and not (secret and segment) else "***")
+        secret = secret or _BEFORE_A_SECRET.fullmatch(segment) is not None
     return "/".join(kept) + ("/…" if len(segments) > MAX_SEGMENTS + 1 else "")
 
 

@@ -252,13 +252,14 @@ def current() -> Guard | None:
     return _guard
 
 
-def install(policy: EgressPolicy, spool_dir: Path, *, mode: str = ENFORCE, service: str = "api") -> Guard | None:
+def install(policy: EgressPolicy, spool_dir: str | Path, *, mode: str = ENFORCE, service: str = "api") -> Guard | None:
     """Put the guard into this process; needs no Django. With the policy off, or mode "off", nothing is touched.
 
     Idempotent: a second call replaces policy and mode, and says so in the log when they differ. Raises GuardError where the
     guard could not protect the process.
     """
     global _guard
+    spool_dir = Path(spool_dir)
     events.configure(spool_dir, service=service)
     if not policy.enabled or mode not in (ENFORCE, REPORT):
         return None

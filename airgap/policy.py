@@ -141,15 +141,15 @@ class EgressPolicy:
         """The policy of the two environment variables' text. Raises PolicyError; the allowlist is read even when the mode is off."""
         return cls(strict_bool(airgapped), parse_allowlist(allowlist))
 
-    def decide_host(self, text: str, port: int | None = None) -> Decision:
+    def decide_host(self, host: str, port: int | None = None) -> Decision:
         """First rule that matches wins; nothing matched means no.
 
         port None asks about the look-up alone: an entry with a port allows it, and the port is enforced at connect.
         """
         try:
-            return self._memo[port][text]  # nested: half the price of a tuple key or of lru_cache
+            return self._memo[port][host]  # nested: half the price of a tuple key or of lru_cache
         except KeyError:
-            return self._decide_and_remember(text, port)
+            return self._decide_and_remember(host, port)
 
     def decide_url(self, url: str) -> Decision:
         """The decision for a whole http, https, ws or wss URL; its port is the explicit one or the scheme's default."""

@@ -152,8 +152,8 @@ class TenantPolicy:
         """A tenant's call is judged with the air gap off too."""
         return True
 
-    def decide_host(self, text: str, port: int | None = None) -> Decision:
-        return self.rule.refusal_of_host(text, port) or self.policy.decide_host(text, port)
+    def decide_host(self, host: str, port: int | None = None) -> Decision:
+        return self.rule.refusal_of_host(host, port) or self.policy.decide_host(host, port)
 
     def decide_url(self, url: str) -> Decision:
         return self.rule.refusal_of_url(url) or self.policy.decide_url(url)

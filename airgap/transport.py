@@ -21,7 +21,7 @@ from airgap import contacts, events
 from airgap.active import active_policy
 from airgap.blocked import AirgapBlocked as AirgapBlocked
 from airgap.dialer import Deadline, JudgingBackend
-from airgap.events import Layer
+from airgap.events import HIDDEN_PATH, Layer
 from airgap.hosts import DEFAULT_PORTS, Malformed, Url
 from airgap.lookup import Judge, own_addresses
 from airgap.policy import Decision, EgressPolicy, Rule
@@ -59,6 +59,7 @@ def gated_client(
     headers: dict[str, str] | None = None,
     auth: tuple[str, str] | None = None,
     tenant_rule: TenantRule | None = None,
+    secret_path: bool = False,
     inner: httpx.BaseTransport | None = None,
 ) -> httpx.Client:
     """An httpx client that goes nowhere but where the policy allows.
@@ -66,6 +67,7 @@ def gated_client(
     purpose: who asks, for the trail ("feed.kev"). timeout and deadline in seconds; max_bytes of an answer after decompression.
     tenant_rule, for URLs that a tenant wrote: judged by it first, in both modes, each answer of the look-up too; and no proxy is used,
     which would look the name up again where nobody judges.
+    secret_path, for webhooks: no part of a URL's path is told when it is refused.
     inner replaces the network behind the gate (httpx.MockTransport in tests); the policy still judges.
     Redirects are off; a call that asks for them (`follow_redirects=True`) has each hop judged, at most five, none from https to http.
     There is no way to pass a proxy, a mount or a Unix socket: each would go round the gate.
@@ -78,6 +80,7 @@ def gated_client(
         max_bytes=max_bytes,
         own_headers=tuple(headers or ()),
         proxied=tenant_rule is None,
+        secret_path=secret_path,
         inner=inner,
     )
     return httpx.Client(
@@ -110,6 +113,7 @@ class GatedTransport(httpx.BaseTransport):
         max_bytes: int = MAX_BYTES,
         own_headers: tuple[str, ...] = (),
         proxied: bool = True,
+        secret_path: bool = False,
         inner: httpx.BaseTransport | None = None,
     ) -> None:
         self._own_headers = own_headers
@@ -120,6 +124,7 @@ class GatedTransport(httpx.BaseTransport):
         self._seconds = deadline
         self._max_bytes = max_bytes
         self._proxied = proxied
+        self._secret_path = secret_path
         self._deadline = Deadline()
         self._only = inner  # the one pool, once it is known not to depend on the URL
         self._pools: dict[str, httpx.BaseTransport] = {}  # by proxy URL; "" is the direct one
@@ -195,8 +200,10 @@ class GatedTransport(httpx.BaseTransport):
 
     def _refuse(self, decision: Decision, host: str, port: int | None, layer: Layer, url: httpx.URL | None = None) -> AirgapBlocked:
         """Record, then hand back the exception to raise."""
-        parts = {"scheme": url.scheme, "path": url.path, "query": bool(url.query)} if url is not None else {}
-        events.record(events.refusal_of(decision, host=host, port=port, layer=layer, purpose=self._purpose, tenant=self._tenant, **parts))  # type: ignore[arg-type]
+        parts: dict[str, Any] = {}
+        if url is not None:
+            parts = {"scheme": url.scheme, "path": HIDDEN_PATH if self._secret_path else url.path, "query": bool(url.query)}
+        events.record(events.refusal_of(decision, host=host, port=port, layer=layer, purpose=self._purpose, tenant=self._tenant, **parts))
         return AirgapBlocked(decision, host=host, port=port, layer=layer)
 
     def _pool(self, url: httpx.URL) -> httpx.BaseTransport:

@@ -7,6 +7,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions, pagination
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
@@ -43,6 +44,8 @@ def error_response(error: Exception, context: dict[str, Any]) -> Response | None
     body: dict[str, Any] = {"code": str(code), "detail": str(detail)}
     if field:
         body["field"] = field
+    request = context["request"]
+    request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type  # where the answer would be YAML or HTML too
     return Response(body, status=response.status_code, headers=dict(response.headers))
 
 

@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -20,18 +21,36 @@ class _Handler(BaseHTTPRequestHandler):
     content_type = "application/json"
     server_version = "AiSOC-Admin"
     sys_version = ""
+    default_request_version = "HTTP/1.0"  # of a request line that cannot be read: its answer has a status and headers too
     timeout = 10  # seconds for a whole request line and headers, so that a silent client holds no thread
     wbufsize = -1
 
     def do_GET(self) -> None:
         answer = self.answers.get(self.path.split("?", 1)[0])
-        here = " and ".join(path for path in self.answers if path.count("/") == 1)
-        status, body = answer() if answer else (404, encode({"code": "not_found", "detail": f"There is {here} here."}))
+        if answer is None:
+            here = " and ".join(path for path in self.answers if path.count("/") == 1)
+            self._send(404, encode({"code": "not_found", "detail": f"There is {here} here."}), "application/json")
+        else:
+            self._send(*answer(), self.content_type)
+
+    do_HEAD = do_GET
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What http.server refuses by itself, in the one shape of errors: its 501 is a method that is not served here."""
+        self.close_connection = True
+        if code == HTTPStatus.NOT_IMPLEMENTED:
+            body = {"code": "method_not_allowed", "detail": "There is GET and HEAD here."}
+            self._send(HTTPStatus.METHOD_NOT_ALLOWED, encode(body), "application/json", Allow="GET, HEAD")
+        else:
+            self._send(code, encode({"code": "bad_request", "detail": "This is no HTTP request that is read here."}), "application/json")
+
+    def _send(self, status: int, body: bytes, content_type: str, **headers: str) -> None:
         self.send_response(status)
-        for name, value in {"Content-Type": self.content_type if answer else "application/json", "Content-Length": str(len(body)), **HEADERS}.items():
+        for name, value in {"Content-Type": content_type, "Content-Length": str(len(body)), **HEADERS, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Probes come every few seconds; they are not logged."""

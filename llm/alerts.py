@@ -12,6 +12,7 @@ MAX_TEXT: Final = 20_000
 MAX_TAGS: Final = 100
 MAX_FIELDS: Final = 2000
 MAX_DEPTH: Final = 32
+_OWN: Final = frozenset({"title", "description", "severity", "source", "tags", "raw"})
 _TITLES: Final = ("title", "name", "alertname", "alert_name", "rule_name", "displayname", "signature", "eventname", "summary", "message")
 _DESCRIPTIONS: Final = ("description", "desc", "details", "reason", "body", "text")
 _SOURCES: Final = ("source", "product", "vendor", "provider", "productname", "vendor_name", "sourcetype", "eventsource", "detector", "service")
@@ -49,7 +50,7 @@ class Alert:
 
     @classmethod
     def read(cls, body: Any) -> "Alert":
-        """The alert of a request. Raises AlertError; keys it does not know are not read."""
+        """The alert of a request. Raises AlertError. Keys it does not know are the raw event where no "raw" is given, else they are not read."""
         if not isinstance(body, Mapping):
             raise AlertError("alert", 'An alert is a JSON object with "title", "description", "severity", "source", "tags" and "raw".')
         raw, tags = body.get("raw"), body.get("tags")
@@ -63,7 +64,7 @@ class Alert:
             severity=_severity(body),
             source=_text(body, "source", 200),
             tags=tuple(tag.strip()[:200] for tag in tags or () if tag.strip()),
-            raw=raw or {},
+            raw={name: value for name, value in body.items() if name not in _OWN} if raw is None else raw,
         )
         if not (alert.title or alert.description or alert.raw):
             raise AlertError("alert", "The alert is empty: give it a title, a description or the raw event.")
@@ -86,7 +87,7 @@ class Alert:
             return cls(title=first.strip()[:MAX_TITLE], description=text[:MAX_TEXT] if rest.strip() or len(first) > MAX_TITLE else "")
         if isinstance(body.get("alert"), Mapping):
             body = body["alert"]
-        if isinstance(body.get("raw"), Mapping) or not body.keys() - {"title", "description", "severity", "source", "tags", "raw"}:
+        if isinstance(body.get("raw"), Mapping) or not body.keys() - _OWN:
             return cls.read(body)
         return cls.of_event(body)
 

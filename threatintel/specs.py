@@ -6,7 +6,7 @@ FeedError(Exception)     a poll or an import that failed; str() is the reason th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -103,7 +103,7 @@ def keep_nothing(_element: Any) -> None:
     """What a poll keeps of the elements themselves."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class FeedSpec:
     """One feed. `url` "" means not configured, which is not an error; `to_configure` then says what to set.
 
@@ -119,6 +119,7 @@ class FeedSpec:
     url: str
     every: timedelta
     fetch: Fetch
+    _: KW_ONLY
     variables: tuple[str, ...] = ()
     to_configure: str = ""
     whole: bool = False

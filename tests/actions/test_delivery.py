@@ -90,6 +90,19 @@ def test_slack_outside_is_refused_under_air_gap_recorded_and_never_tried_again(
     assert deliveries.left_behind() == []
 
 
+@pytest.mark.parametrize("path", ["/services/T0/B0/PLANTED", "/planted", "/hook/planted?planted", "/planted/planted"])
+def test_no_part_of_a_refused_channels_path_is_told(environment: Environment, spool_dir: Path, caplog: pytest.LogCaptureFixture, path: str) -> None:
+    """A webhook's path is its secret, whatever it looks like."""
+    environment(AISOC_AIRGAPPED="1", ALERT_WEBHOOK_URL=f"https://soar.example.com{path}")
+    with caplog.at_level(logging.INFO):
+        row = tried(asked("webhook"))
+    assert row.state == "refused"
+    spooled = b"".join(file.read_bytes() for file in spool_dir.rglob("*") if file.is_file()).decode(errors="replace")
+    assert "soar.example.com" in spooled
+    for text in (caplog.text, spooled, repr(row.__dict__)):
+        assert "planted" not in text.lower()
+
+
 def test_the_same_channel_at_a_relay_inside_is_sent(environment: Environment, receiver: Receiver) -> None:
     environment(AISOC_AIRGAPPED="1", SLACK_WEBHOOK_URL=f"{receiver.url}/services/{SECRET}")
     row = tried(asked("slack", key="case-7"))

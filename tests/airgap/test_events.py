@@ -27,6 +27,14 @@ from airgap.policy import Rule
         ("/bot12345:abc/send", "/***/send"),
         ("/2025/08", "/2025/08"),
         ("/ключ", "/***"),
+        ("/services/T000/B000/XXXX", "/services/***/***/***"),
+        ("/services/planted", "/services/***"),
+        ("/SERVICES/planted", "/***/***"),
+        ("/hooks/planted/more", "/hooks/***/***"),
+        ("/webhook/planted/", "/webhook/***/"),
+        ("/PLANTED/x", "/***/x"),
+        ("/plantedToken", "/***"),
+        ("/Events/index.json", "/Events/index.json"),
     ],
 )
 def test_a_path_keeps_words_versions_and_short_numbers_only(path: str, shown: str) -> None:

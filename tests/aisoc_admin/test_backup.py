@@ -251,6 +251,12 @@ def test_a_backup_of_another_release_is_named(deployment: str, tmp_path: Path) -
     assert "this release reads aisoc-backup of format 1" in refused(rewritten(path, lambda content: content[0].update(format=2)), "--force")
 
 
+def test_a_database_without_tables_is_told_how_to_get_them(deployment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = made(tmp_path / "backup")
+    monkeypatch.setattr(backup, "_migrations", list)
+    assert "manage.py migrate" in refused(path)
+
+
 def test_a_trail_that_does_not_verify_is_not_taken_for_one_that_does(deployment: str, tmp_path: Path, settings: Any) -> None:
     path = made(tmp_path / "backup")
 

@@ -138,6 +138,29 @@ def test_the_test_environment_serves_the_product_too(started: tuple[Project, lis
     assert not environment.has("requirements-dev.txt"), "what that pins is no longer there"
 
 
+def test_what_the_tests_lock_installs_is_all_that_the_product_needs(bootstrap: ModuleType) -> None:
+    """The real locks: bin/up after bin/test runs no installer. Markers may differ; what the larger one pins for every machine is there too."""
+    assert bootstrap.covers(ROOT / "requirements-dev.txt", ROOT / "requirements.txt")
+    assert not bootstrap.covers(ROOT / "requirements.txt", ROOT / "requirements-dev.txt")
+
+
+@pytest.mark.parametrize(
+    ("larger", "smaller", "covered"),
+    [
+        ("a==1", "a==1", True),
+        ("a==1", "a==1 ; sys_platform == 'win32'", True),
+        ("a==1 ; sys_platform == 'win32'", "a==1", False),
+        ("a==2", "a==1 ; sys_platform == 'win32'", False),
+        ("a==1\nb==1", "b==1", True),
+        ("", "b==1", False),
+    ],
+)
+def test_one_lock_covers_another_that_pins_less(bootstrap: ModuleType, tmp_path: Path, larger: str, smaller: str, covered: bool) -> None:
+    for name, text in (("larger", larger), ("smaller", smaller)):
+        (tmp_path / name).write_text(text)
+    assert bootstrap.covers(tmp_path / "larger", tmp_path / "smaller") is covered
+
+
 def test_a_wheel_with_a_wrong_hash_is_not_installed_and_leaves_no_stamp(started: tuple[Project, list[str]]) -> None:
     project = started[0]
     tampered = wheel(project.root / "wheelhouse", "core_of_it", "2.0").replace("sha256:", "sha256:0")[:-2] + "\n"

@@ -1,7 +1,10 @@
 """What holds for every endpoint: who may call it without a login, the one error shape, the one list shape, local API docs."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -10,6 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from tenants.accounts import issue_token
 from tenants.roles import Role
+from tests.conftest import ROOT
 
 PUBLIC = {
     "health",
@@ -124,3 +128,53 @@ def test_airgap_check_answers_as_the_command_does(airgapped: object, db: None) -
         "host": "api.openai.com",
         "port": 443,
     }
+
+
+@pytest.mark.parametrize("first", ["aisoc_admin.api", "rest_framework.checks"])
+def test_the_parts_of_the_api_can_be_imported_in_any_order(first: str, tmp_path: Path) -> None:
+    """Web, worker and beat come to them by different ways."""
+    code = f"import django; django.setup(); import {first}; import django.core.checks as checks; checks.run_checks()"
+    environment = {"PATH": "/usr/bin:/bin", "DJANGO_SETTINGS_MODULE": "aisoc_admin.settings", "AISOC_DATA_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+ACCEPTS = ("text/csv", "application/x-ndjson", "text/event-stream", "text/html", "application/xml", "bogus")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("accept", ACCEPTS)
+def test_what_a_client_says_to_accept_refuses_it_nothing(accept: str) -> None:
+    """Each address has one form; RFC 9110 section 12.4.1 lets a server send it whatever the header says."""
+    token = issue_token("alice", Role.OPERATOR, 1)
+    headers = {"Authorization": f"Token {token}", "Accept": accept}
+    kinds = {
+        "/api/v1/airgap/events.csv": "text/csv; charset=utf-8",
+        "/api/v1/airgap/events.jsonl": "application/x-ndjson",
+        "/api/v1/airgap/events": "application/json",
+        "/api/v1/airgap/check?url=http://ollama": "application/json",
+    }
+    for path, kind in kinds.items():
+        response = Client().get(path, headers=headers)
+        assert (response.status_code, response.headers["Content-Type"]) == (200, kind), path
+    stream = Client().post("/api/v1/explain", {"alert": {"title": "x"}}, content_type="application/json", headers=headers)
+    assert (stream.status_code, stream.headers["Content-Type"]) == (200, "application/x-ndjson")
+    assert b'"done"' in b"".join(stream.streaming_content)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("accept", [*ACCEPTS, "*/*", "application/json", "application/vnd.oai.openapi"])
+@pytest.mark.parametrize("path", ["/api/schema/", "/api/docs/", "/api/v1/airgap/events.csv", "/api/v1/iocs/search"])
+def test_a_call_without_a_login_is_one_shape_whatever_it_accepts(path: str, accept: str) -> None:
+    response = Client().get(path, headers={"Accept": accept})
+    assert (response.status_code, response.headers["Content-Type"]) == (401, "application/json")
+    assert set(response.json()) == {"code", "detail"}
+
+
+@pytest.mark.django_db
+def test_the_schema_comes_as_yaml_and_as_json() -> None:
+    token = f"Token {issue_token('alice', Role.AUDITOR, 1)}"
+    for accept, kind in (("*/*", "application/vnd.oai.openapi"), ("application/json", "application/json")):
+        response = Client().get("/api/schema/", headers={"Authorization": token, "Accept": accept})
+        assert (response.status_code, response.headers["Content-Type"].split(";")[0]) == (200, kind)
+    assert Client().get("/api/schema/?format=bogus", headers={"Authorization": token}).status_code == 404

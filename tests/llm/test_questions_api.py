@@ -81,6 +81,18 @@ def live(environment: Environment, model_server: ModelServer) -> Iterator[ModelS
     return model_server
 
 
+def test_an_event_that_stands_in_the_alert_itself_is_its_raw_event(environment: Environment, token: dict[str, str]) -> None:
+    """The alert of this request has no shape that is written down: the event that the rule met is one too, with a title or without."""
+    environment()
+    name = "detection-loop/suggest"
+    nested = send(name, BODIES[name], token).json()
+    for alert in (RAW, {"title": "x", **RAW}):
+        assert send(name, BODIES[name] | {"alert": alert}, token).json() == nested
+    assert nested["drops_false_positive"] is True
+    both = send(name, BODIES[name] | {"alert": {"title": "x", "raw": RAW, "User": "CORP\\other"}}, token).json()
+    assert both == nested, "beside a raw event nothing else is read"
+
+
 @pytest.mark.parametrize("name", BODIES)
 def test_every_capability_works_without_a_model(environment: Environment, token: dict[str, str], name: str) -> None:
     environment()
