@@ -41,7 +41,7 @@ class Row:
         return sorted({source["feed"] for source in self.view.sources})
 
     @property
-    def labels(self) -> list[str]:
+    def labels(self) -> Sequence[str]:
         return self.view.labels[:LABELS]
 
     @property

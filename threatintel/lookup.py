@@ -1,11 +1,12 @@
 """Looks values up by the thousand: what the local store knows of them, in one query of its keys."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import ip_interface
-from itertools import chain
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from django.db import connection
@@ -13,9 +14,11 @@ from django.utils import timezone
 
 from threatintel.identity import indicator_id
 from threatintel.models import Indicator, IndicatorSource
-from threatintel.queries import IndicatorView, SourceView, view
+from threatintel.queries import IndicatorView, SourceView, view, view_of_one
 
 Pair = tuple[str, str]  # type, canonical value
+Said = tuple[str, str, int, str, Sequence[str], str, datetime | None, datetime | None, datetime | None, bool, bool]  # the fields of a SourceView
+_ROWS = 200  # taken at once: few enough that the memory of the last ones serves again
 _NETWORKS = ("ipv4-addr", "ipv6-addr")
 _SAID = "feed", "external_id", "confidence", "tlp", "labels", "url"
 _TIMES = "first_seen", "last_seen", "valid_until"
@@ -27,34 +30,35 @@ def lookup(pairs: Iterable[Pair]) -> dict[Pair, list[IndicatorView]]:
 
     A value that sources name as context alone (no detection is asked for) is left out, and so is one that nobody knows.
     """
-    asked = list(dict.fromkeys(pairs))
-    prefixes = _prefixes() if any(type in _NETWORKS for type, _ in asked) else {}
-    around = {pair: list(_containing(pair, prefixes)) for pair in asked if pair[0] in prefixes}
-    wanted = chain(asked, *around.values())
-    known = {pair: one for pair, one, context in _named(wanted) if not context}
-    found = {pair: [known[pair]] for pair in asked if pair in known}
+    asked = {indicator_id(*pair): pair for pair in pairs}
+    prefixes = _prefixes() if any(type in _NETWORKS for type, _ in asked.values()) else {}
+    around = {pair: {indicator_id(*network): network for network in _containing(pair, prefixes)} for pair in asked.values() if pair[0] in prefixes}
+    wanted = asked | {key: network for networks in around.values() for key, network in networks.items()} if around else asked
+    known = {key: [one] for key, one, context in _named(wanted) if not context}
+    found = {pair: known[key] for key, pair in asked.items() if key in known}
     for pair, networks in around.items():
-        if views := [known[network] for network in networks if network in known]:
+        if views := [view for key in networks for view in known.get(key, ())]:
             found[pair] = found.get(pair, []) + views
     return found
 
 
 def exactly(pairs: Iterable[Pair]) -> list[IndicatorView]:
     """What is known of these values and no others, context too."""
-    return [one for _pair, one, _context in sorted(_named(pairs), key=lambda named: named[0])]
+    found = [one for _key, one, _context in _named({indicator_id(*pair): pair for pair in pairs})]
+    return sorted(found, key=lambda one: (one.type, one.value))
 
 
-def _named(pairs: Iterable[Pair]) -> Iterator[tuple[Pair, IndicatorView, bool]]:
-    """Of each pair that any source names, what is known of it, and whether all of them name it as context alone."""
-    keys = {indicator_id(*pair): pair for pair in pairs}
+def _named(pairs: Mapping[str, Pair]) -> Iterator[tuple[str, IndicatorView, bool]]:
+    """Of each pair, given by its key, that any source names: the key, what is known of it, and whether all of them name it as context alone."""
     now = timezone.now()
-    for key, sources in _sources(list(keys)).items():
-        pair = keys[key]
-        if len(sources) == 1:
-            yield pair, view(*pair, sources, now), sources[0].context
+    for key, of_key in groupby(_said(pairs), key=itemgetter(0)):
+        type, value = pairs[key]
+        said = [one for _key, one in of_key]
+        if len(said) == 1:
+            yield key, view_of_one(type, value, now, *said[0]), said[0][-1]
         else:
-            sources.sort(key=lambda source: (source.feed, source.external_id))
-            yield pair, view(*pair, sources, now), all(source.context for source in sources)
+            sources = sorted((SourceView(*one) for one in said), key=lambda source: (source.feed, source.external_id))
+            yield key, view(type, value, sources, now), all(source.context for source in sources)
 
 
 def _prefixes() -> dict[str, list[int]]:
@@ -75,36 +79,46 @@ def _containing(pair: Pair, prefixes: dict[str, list[int]]) -> Iterator[Pair]:
             yield type, str(ip_interface(f"{inside.ip}/{bits}").network)
 
 
-def _sources(keys: Sequence[str]) -> dict[str, list[SourceView]]:
-    """By key of the indicator, as hexadecimal digits."""
+def _said(keys: Iterable[str]) -> Iterator[tuple[str, Said]]:
+    """What each source says, with the key of its indicator as hexadecimal digits; those of one indicator follow one another."""
     table = connection.ops.quote_name(IndicatorSource._meta.db_table)
-    asked: list[Any]
+    names = [f'"{name}"' for name in (*_SAID, *_TIMES, *_FLAGS)]
+    asked: list[str] | str
     if connection.vendor == "postgresql":
-        columns = ", ".join(("encode(uuid_send(s.indicator_id), 'hex')", *(f's."{name}"' for name in (*_SAID, *_TIMES, *_FLAGS))))
-        table, asked, said = f"{table} s WHERE s.indicator_id = ANY(%s)", [list(keys)], _said
+        key, among, asked, typed = "encode(uuid_send(indicator_id), 'hex')", "= ANY(%s)", list(keys), _typed
     else:
         # The plus does nothing but make an expression of a column: the driver's converters would be called for each value, and take longer than the rest.
-        columns = ", ".join(("s.indicator_id", *(f's."{name}"' for name in _SAID), *(f'+s."{name}"' for name in (*_TIMES, *_FLAGS))))
-        # In the order of the index, whose pages are then read once.
-        table, asked, said = f"json_each(%s) AS asked CROSS JOIN {table} s ON s.indicator_id = asked.value", [json.dumps(sorted(keys))], _said_in_text
-    found: dict[str, list[SourceView]] = {}
+        names = [f"+{name}" for name in names]
+        key, among, asked, typed = "indicator_id", "IN (SELECT value FROM json_each(%s))", json.dumps(sorted(keys)), _typed_from_text
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {columns} FROM {table}", asked)  # noqa: S608 - names of the model's columns
-        for row in cursor.fetchall():
-            found.setdefault(row[0], []).append(said(row))
-    return found
+        # In the order of the index, whose pages are then read once.
+        cursor.execute(f"SELECT {key}, {', '.join(names)} FROM {table} WHERE indicator_id {among} ORDER BY indicator_id", [asked])  # noqa: S608 - constants
+        while rows := cursor.fetchmany(_ROWS):
+            for row in rows:
+                yield row[0], typed(row)
 
 
-def _said(row: Sequence[Any]) -> SourceView:
-    _, feed, external_id, confidence, tlp, labels, *rest = row
-    return SourceView(feed, external_id, confidence, tlp, _labels(labels), *rest)
+def _typed(row: Sequence[Any]) -> Said:
+    _, feed, external_id, confidence, tlp, labels, url, first_seen, last_seen, valid_until, revoked, context = row
+    return feed, external_id, confidence, tlp, _labels(labels), url, first_seen, last_seen, valid_until, revoked, context
 
 
-def _said_in_text(row: Sequence[Any]) -> SourceView:
+def _typed_from_text(row: Sequence[Any]) -> Said:
     """As SQLite keeps it: times as text, numbers for booleans."""
     _, feed, external_id, confidence, tlp, labels, url, first_seen, last_seen, valid_until, revoked, context = row
-    times = first_seen and _moment(first_seen), last_seen and _moment(last_seen), valid_until and _moment(valid_until)
-    return SourceView(feed, external_id, confidence, tlp, _labels(labels), url, *times, bool(revoked), bool(context))
+    return (
+        feed,
+        external_id,
+        confidence,
+        tlp,
+        _labels(labels),
+        url,
+        first_seen and _moment(first_seen),
+        last_seen and _moment(last_seen),
+        valid_until and _moment(valid_until),
+        revoked == 1,
+        context == 1,
+    )
 
 
 @lru_cache(4096)
@@ -114,4 +128,4 @@ def _moment(text: str) -> datetime:
 
 @lru_cache(4096)
 def _labels(text: str) -> tuple[str, ...]:
-    return tuple(json.loads(text))
+    return tuple(sorted(set(json.loads(text))))

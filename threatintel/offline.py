@@ -211,9 +211,17 @@ def _kev(chunks: Iterator[bytes]) -> Iterator[Page]:
 def _stix(chunks: Iterator[bytes]) -> Iterator[Page]:
     """Objects one after another: a bundle of any size takes the memory of a page."""
     reader = StixReader()
-    for objects in _paged(read_texts(chunks, "objects")):
-        tally = Tally()
-        yield Page(records=reader.written(objects, tally), cursor=None, tally=tally)
+    unread: list[Unread] = []
+    tally, objects, size = Tally(), 0, 0
+    for obj, text in read_texts(chunks, "objects"):
+        objects, size = objects + 1, size + len(text)
+        if (one := reader.written(obj, text, tally)) is not None:
+            unread.append(one)
+        if objects == PAGE or size > PAGE_TEXT:
+            yield Page(records=unread, cursor=None, tally=tally)
+            unread, tally, objects, size = [], Tally(), 0, 0
+    if objects:
+        yield Page(records=unread, cursor=None, tally=tally)
 
 
 def _misp(chunks: Iterator[bytes]) -> Iterator[Page]:
@@ -239,16 +247,3 @@ def _elements(chunks: Iterator[bytes], items: str, sign: str, within: Callable[[
         documents = (value for key, value in read_members(chain((head,), chunks), items, max_events=_MAX_PARTS, or_array=True) if key == items)
     for document in documents:
         yield from within(document)
-
-
-def _paged(objects: Iterator[tuple[Any, str]]) -> Iterator[list[tuple[Any, str]]]:
-    page: list[tuple[Any, str]] = []
-    size = 0
-    for one in objects:
-        page.append(one)
-        size += len(one[1])
-        if len(page) == PAGE or size > PAGE_TEXT:
-            yield page
-            page, size = [], 0
-    if page:
-        yield page

@@ -19,7 +19,7 @@ _TLP_ORDER = tuple(Tlp)
 
 
 class SourceView(NamedTuple):
-    """What one source says. context: it names the value without asking for detection."""
+    """What one source says. labels: in order, each once. context: it names the value without asking for detection."""
 
     feed: str
     external_id: str
@@ -34,9 +34,7 @@ class SourceView(NamedTuple):
     context: bool
 
     def status(self, now: datetime) -> str:
-        if self.revoked:
-            return REVOKED
-        return EXPIRED if self.valid_until is not None and self.valid_until < now else ACTIVE
+        return _status(self.revoked, self.valid_until, now)
 
 
 @dataclass(slots=True)
@@ -48,7 +46,7 @@ class IndicatorView:
     status: str
     confidence: int
     tlp: str
-    labels: list[str]
+    labels: Sequence[str]
     first_seen: datetime | None
     last_seen: datetime | None
     valid_until: datetime | None
@@ -61,7 +59,7 @@ class IndicatorView:
 def view(type: str, value: str, sources: Sequence[SourceView], now: datetime) -> IndicatorView:
     """The sources that tell are the active ones, else all; of these, the ones that ask for detection, if any does."""
     if len(sources) == 1:
-        return _of_one(type, value, sources[0], now)
+        return view_of_one(type, value, now, *sources[0])
     live = [source for source in sources if source.status(now) == ACTIVE]
     telling = live or sources
     telling = [source for source in telling if not source.context] or telling
@@ -77,21 +75,40 @@ def view(type: str, value: str, sources: Sequence[SourceView], now: datetime) ->
         valid_until=None
         if any(source.valid_until is None for source in telling)
         else max((source.valid_until for source in telling if source.valid_until is not None), default=None),
-        sources=[_shown(source, source.status(now)) for source in sources],
+        sources=[_shown(*source[:4], source.url, source.status(now), source.context) for source in sources],
     )
 
 
-def _of_one(type: str, value: str, source: SourceView, now: datetime) -> IndicatorView:
-    """As almost all are; the same as above, without what several need."""
-    _feed, _id, confidence, tlp, labels, _url, first_seen, last_seen, valid_until, _revoked, _context = source
-    status = source.status(now)
-    told = sorted(set(labels)) if len(labels) > 1 else list(labels)
-    return IndicatorView(type, value, status, confidence, tlp, told, first_seen, last_seen, valid_until, [_shown(source, status)])
+def view_of_one(
+    type: str,
+    value: str,
+    now: datetime,
+    feed: str,
+    external_id: str,
+    confidence: int,
+    tlp: str,
+    labels: Sequence[str],
+    url: str,
+    first_seen: datetime | None,
+    last_seen: datetime | None,
+    valid_until: datetime | None,
+    revoked: bool,
+    context: bool,
+) -> IndicatorView:
+    """The same of one source, as almost all indicators have, given as the fields of its SourceView: a bulk look-up makes none of a row."""
+    status = _status(revoked, valid_until, now)
+    shown = _shown(feed, external_id, confidence, tlp, url, status, context)
+    return IndicatorView(type, value, status, confidence, tlp, labels, first_seen, last_seen, valid_until, [shown])
 
 
-def _shown(source: SourceView, status: str) -> dict[str, Any]:
-    feed, external_id, confidence, tlp, _labels, url, _first, _last, _until, _revoked, context = source
+def _shown(feed: str, external_id: str, confidence: int, tlp: str, url: str, status: str, context: bool) -> dict[str, Any]:
     return {"feed": feed, "external_id": external_id, "confidence": confidence, "tlp": tlp, "url": url, "status": status, "context": context}
+
+
+def _status(revoked: bool, valid_until: datetime | None, now: datetime) -> str:
+    if revoked:
+        return REVOKED
+    return EXPIRED if valid_until is not None and valid_until < now else ACTIVE
 
 
 def view_of(indicator: Indicator) -> IndicatorView:
@@ -105,7 +122,7 @@ def source_view(source: IndicatorSource) -> SourceView:
         source.external_id,
         source.confidence,
         source.tlp,
-        source.labels,
+        sorted(set(source.labels)),
         source.url,
         source.first_seen,
         source.last_seen,

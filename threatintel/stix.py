@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from threatintel.canonical import NotCanonical, typed
@@ -60,6 +60,7 @@ MAX_LABELS = 40
 MAX_REFERENCES = 20
 DEFAULT_CONFIDENCE = 50
 _PART = "part-of-pattern"
+_DECODER = json.JSONDecoder()
 
 
 def stix_json(obj: Mapping[str, Any]) -> str:
@@ -79,22 +80,37 @@ class StixReader:
 
     def objects(self, objects: Iterable[Any], tally: Tally) -> Iterator[Unread]:
         """The objects that may state indicators, not read yet; what never does is counted in the tally."""
-        return self.written(((obj, "") for obj in objects), tally)
+        for obj in objects:
+            if (owner := self._owner(obj, tally)) is not None:
+                raw = stix_json(obj)
+                yield Unread(owner, raw + self._tlp_of(obj, None), partial(self._records, obj, raw, tally))
 
-    def written(self, objects: Iterable[tuple[Any, str]], tally: Tally) -> Iterator[Unread]:
-        """The same, of objects with their JSON text."""
-        for obj, text in objects:
-            if not isinstance(obj, dict):
-                tally.skip("something that is no STIX object")
-            elif obj.get("type") == "marking-definition":
-                self._learn(obj)
-            elif not isinstance(kind := obj.get("type"), str) or kind not in _READ:
-                tally.skip(f"{_word(kind)} is no indicator")
-            elif not isinstance(owner := obj.get("id"), str) or not _ID.fullmatch(owner):
-                tally.skip(f"{kind} without a STIX id")
-            else:
-                raw = text or stix_json(obj)
-                yield Unread(owner, f"{raw}{self._tlp_of(obj, None).value}", lambda obj=obj, raw=raw: self._records(obj, raw, tally))  # type: ignore[misc]
+    def written(self, obj: Any, text: str, tally: Tally) -> Unread | None:
+        """The same of one object that was written as `text`. It is made of the text again should it be read: a page of texts is lighter than one of objects."""
+        if (owner := self._owner(obj, tally)) is None:
+            return None
+        said = text + self._tlp_of(obj, None)
+        return Unread(owner, said, partial(self._read_again, said, tally))
+
+    def _owner(self, obj: Any, tally: Tally) -> str | None:
+        """The id of an object that may state indicators."""
+        if not isinstance(obj, dict):
+            tally.skip("something that is no STIX object")
+            return None
+        kind, owner = obj.get("type"), obj.get("id")
+        if kind == "marking-definition":
+            self._learn(obj)
+        elif not isinstance(kind, str) or kind not in _READ:
+            tally.skip(f"{_word(kind)} is no indicator")
+        elif not isinstance(owner, str) or not _ID.fullmatch(owner):
+            tally.skip(f"{kind} without a STIX id")
+        else:
+            return owner
+        return None
+
+    def _read_again(self, said: str, tally: Tally) -> list[Record]:
+        obj, end = _DECODER.raw_decode(said)
+        return self._records(obj, said[:end], tally)
 
     def records(self, obj: Mapping[str, Any], tally: Tally) -> list[Record]:
         """What one object states."""

@@ -121,25 +121,29 @@ def _digest(*said: str) -> str:
 def _read(feed: str, page: Page, counts: Counts) -> tuple[dict[str, _Fresh], dict[str, _Known], list[str]]:
     """The page's records by key, what is stored of their objects, and the keys of objects that are stored as they stand, which are not read."""
     given: list[tuple[Record, str]] = []
-    objects: dict[str, list[tuple[Unread, str]]] = {}
+    objects: list[tuple[Unread, str]] = []
     for item in page.records:
         if isinstance(item, Unread):
-            objects.setdefault(item.external_id, []).append((item, _digest(READER, item.raw)))
+            objects.append((item, _digest(READER, item.raw)))
         else:
             given.append((item, record_digest(item)))
-    known = dict(_known(feed, {record.external_id for record, _ in given} | set(objects) | set(page.withdrawn)))
-    stored: dict[str, set[str]] = {}
-    for one in known.values():
-        if one.digest:  # else retired
-            stored.setdefault(one.external_id, set()).add(one.digest)
-    same = {owner for owner, versions in objects.items() if stored.get(owner) == {versions[0][1]} and len(versions) == 1}
-    for owner, versions in objects.items():
-        if owner not in same:
-            given.extend((record, digest) for unread, digest in versions for record in unread.read())
-    unchanged = [key for key, one in known.items() if one.external_id in same and one.digest]
+    offered: dict[str, str] = {}  # digest of each object, "" of one with several versions
+    for unread, digest in objects:
+        offered[unread.external_id] = "" if unread.external_id in offered else digest
+    rows = list(_known(feed, list({**offered, **dict.fromkeys(record.external_id for record, _ in given), **dict.fromkeys(page.withdrawn)})))
+    held: dict[str, str] = {}  # digest of what is stored of each object, "" where its rows differ
+    for _key, owner, digest, _revoked in rows:
+        if digest:  # else retired
+            held[owner] = digest if held.setdefault(owner, digest) == digest else ""
+    same = {owner for owner, digest in offered.items() if digest and held.get(owner) == digest}
+    for unread, digest in objects:
+        if unread.external_id not in same:
+            given.extend((record, digest) for record in unread.read())
+    unchanged = [key for key, owner, digest, _revoked in rows if digest and owner in same]
     counts.fetched = len(given) + len(unchanged)
     counts.skips = dict(page.tally.skipped)
-    return _newest(feed, given), {key: one for key, one in known.items() if one.external_id not in same}, unchanged
+    known = {key: _Known(owner, digest, bool(revoked)) for key, owner, digest, revoked in rows if owner not in same}
+    return _newest(feed, given), known, unchanged
 
 
 def _newest(feed: str, records: Iterable[tuple[Record, str]]) -> dict[str, _Fresh]:
@@ -162,21 +166,19 @@ def _newest(feed: str, records: Iterable[tuple[Record, str]]) -> dict[str, _Fres
     return fresh
 
 
-def _known(feed: str, objects: set[str]) -> Iterator[tuple[str, _Known]]:
-    """What is stored of the objects, by key."""
+def _known(feed: str, objects: Sequence[str]) -> Iterator[tuple[str, str, str, bool | int]]:
+    """Key, object, digest and whether it is revoked, of each source that is stored of the objects."""
     table = connection.ops.quote_name(IndicatorSource._meta.db_table)
     with connection.cursor() as cursor:
-        for chunk in _chunks(sorted(objects)):
+        for chunk in _chunks(objects):
             parameters: tuple[Any, ...]
             if connection.vendor == "postgresql":
-                key, among, parameters = "encode(uuid_send(id), 'hex')", "= ANY(%s)", (feed, list(chunk))
+                columns, among, parameters = "encode(uuid_send(id), 'hex'), external_id, digest, revoked", "= ANY(%s)", (feed, list(chunk))
             else:
-                key, among, parameters = "id", f"IN ({', '.join(['%s'] * len(chunk))})", (feed, *chunk)
-            cursor.execute(
-                f"SELECT {key}, external_id, digest, revoked FROM {table} WHERE feed = %s AND external_id {among}",  # noqa: S608 - constants
-                parameters,
-            )
-            yield from ((key, _Known(external_id, digest, bool(revoked))) for key, external_id, digest, revoked in cursor.fetchall())
+                # The plus does nothing but make an expression of the column, which the driver then converts to no boolean, value by value.
+                columns, among, parameters = "id, external_id, digest, +revoked", f"IN ({', '.join(['%s'] * len(chunk))})", (feed, *chunk)
+            cursor.execute(f"SELECT {columns} FROM {table} WHERE feed = %s AND external_id {among}", parameters)  # noqa: S608 - constants
+            yield from cursor.fetchall()
 
 
 def _stale(feed: str, offered: dict[str, datetime | None]) -> set[str]:

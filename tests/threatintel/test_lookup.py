@@ -39,6 +39,20 @@ def test_a_lookup_and_a_search_show_the_same() -> None:
     assert {**view.as_dict(), "sources": by_feed} == shown
 
 
+def test_sources_of_many_values_stay_with_their_own() -> None:
+    """More of them than are read at once, of feeds that name them in turn; found in the order in which they are asked for."""
+    names = [f"h{number}.example" for number in range(450)]
+    for feed, step in (("c", 2), ("a", 1), ("b", 3)):
+        stored(feed, *names[::step], labels=(feed, "z", feed))
+    found = lookup([("domain-name", name) for name in reversed(names)])
+    assert [value for _, value in found] == names[::-1]
+    for number, name in enumerate(names):
+        (view,) = found["domain-name", name]
+        feeds = [feed for feed, step in (("a", 1), ("b", 3), ("c", 2)) if number % step == 0]
+        assert [(source["feed"], source["external_id"]) for source in view.sources] == [(feed, f"{feed}--{name}") for feed in feeds]
+        assert list(view.labels) == [*feeds, "z"]
+
+
 def test_an_address_is_found_in_the_networks_that_contain_it_the_narrowest_first() -> None:
     for value in ("10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "10.2.0.0/16"):
         stored("a", value, type="ipv4-addr")

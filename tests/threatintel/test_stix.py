@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -257,6 +258,28 @@ def test_a_marking_that_is_learned_later_makes_another_text() -> None:
     marked = indicator(object_marking_refs=[defined["id"]])
     before, after = (unread.raw for unread in reader.objects([marked, defined, marked], tally))
     assert before != after
+
+
+def test_an_object_that_comes_with_its_text_states_the_same_and_keeps_the_text() -> None:
+    defined = marking(definition_type="tlp", definition={"tlp": "red"})
+    objects: list[Any] = [
+        defined,
+        indicator(object_marking_refs=[defined["id"]], description="“quotes” \\ \ud800"),
+        indicator("[ipv4-addr:value = '192.0.2.1'] AND [ipv4-addr:value = '192.0.2.2']", number="2", object_marking_refs=None),
+        indicator("nothing", number="3"),
+        observable("file", name="x.exe", hashes={"MD5": "d41d8cd98f00b204e9800998ecf8427e"}),
+        {"type": "malware", "id": "malware--1"},
+        {"type": "indicator", "id": 7},
+        7,
+    ]
+    expected, counted = read(*objects)
+    reader, tally = StixReader(), Tally()
+    texts = [json.dumps(one, indent=1) for one in objects]
+    unread = [one for obj, text in zip(objects, texts, strict=True) if (one := reader.written(obj, text, tally)) is not None]
+    got = [record for one in unread for record in one.read()]
+    assert [replace(record, raw="") for record in got] == [replace(record, raw="") for record in expected]
+    assert {record.external_id: record.raw for record in got} == {obj["id"]: texts[place] for place, obj in enumerate(objects) if place in (1, 2, 4)}
+    assert tally == counted
 
 
 # ── Observables and vulnerabilities ──────────────────────────────────────────────────────────────────────────────────

@@ -175,6 +175,17 @@ def test_an_object_that_is_stored_as_it_stands_is_not_read_again() -> None:
     assert reads == ["x.example", "y.example"]
 
 
+@pytest.mark.parametrize("value", ["x.example", "y.example"])
+def test_an_object_of_which_a_part_is_stored_otherwise_is_read(value: str) -> None:
+    reads: list[str] = []
+    stored("a", page(unread("x.example", "y.example", reads=reads)))
+    expected = sorted(IndicatorSource.objects.values_list("indicator__value", "digest"))
+    IndicatorSource.objects.filter(indicator__value=value).update(digest="0" * 32)
+    assert summary(stored("a", page(unread("x.example", "y.example", reads=reads)))) == (2, 0, 1, 0)
+    assert len(reads) == 2
+    assert sorted(IndicatorSource.objects.values_list("indicator__value", "digest")) == expected
+
+
 def test_an_object_that_was_taken_back_or_states_nothing_any_more_is_read() -> None:
     reads: list[str] = []
     stored("a", page(unread("x.example", reads=reads)))

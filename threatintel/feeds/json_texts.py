@@ -34,7 +34,7 @@ def read_texts(chunks: Iterable[bytes], items: str) -> Iterator[tuple[Any, str]]
             if not isinstance(key, str) or text.taken() != ":":
                 text.broken("a member has no name")
             if key == items and text.peek() == "[":
-                yield from _elements(text)
+                yield from text.elements()
             else:
                 text.value()
             follows = text.peek()
@@ -49,22 +49,6 @@ def read_texts(chunks: Iterable[bytes], items: str) -> Iterator[tuple[Any, str]]
             text.broken("there is more behind its end")
     except (ValueError, RecursionError) as error:
         raise FeedError(f"The JSON is not whole ({type(error).__name__}).") from None
-
-
-def _elements(text: "_Text") -> Iterator[tuple[Any, str]]:
-    text.taken()
-    if text.peek() == "]":
-        text.taken()
-        return
-    while True:
-        yield text.value(), text.last()
-        match text.taken():
-            case "]":
-                return
-            case ",":
-                continue
-            case _:
-                text.broken("a comma is missing")
 
 
 class _Text:
@@ -97,27 +81,46 @@ class _Text:
 
     def value(self) -> Any:
         """The next value. What cannot be read yet is read again with more of the document: twice as much each time."""
-        if not self.peek():
+        if self._text[self._at : self._at + 1] in _WHITE and not self.peek():  # the window's end, "", is in it too
             self.broken("it ends early")
         while True:
+            text, start = self._text, self._at
             try:
-                value, end = self._scan(self._text, self._at)
+                value, end = self._scan(text, start)
             except (StopIteration, json.JSONDecodeError):
                 value, end = None, -1
-            if end >= 0 and (self._ended or self._text[end : end + 1] not in _GOES_ON):
-                self._start, self._at = self._at, end
-                if end - self._start > MAX_ELEMENT:
+            if end >= 0 and (self._ended or text[end : end + 1] not in _GOES_ON):
+                self._start, self._at = start, end
+                if end - start > MAX_ELEMENT:
                     raise FeedError(f"An element of the JSON has more than {MAX_ELEMENT} characters.")
-                self._require_shallow()
+                if text.count("[", start, end) + text.count("{", start, end) > MAX_DEPTH - 2:
+                    _require_shallow(text[start:end])
                 return value
-            if len(self._text) - self._at > MAX_ELEMENT:
+            if len(text) - start > MAX_ELEMENT:
                 raise FeedError(f"The JSON is broken, or an element has more than {MAX_ELEMENT} characters.")
             if not self._more():
                 self.broken("it ends early, or a value is none")
 
-    def last(self) -> str:
-        """The text of the last value."""
-        return self._text[self._start : self._at]
+    def elements(self) -> Iterator[tuple[Any, str]]:
+        """Of the array that comes next: each element and its text."""
+        self.taken()
+        if self.peek() == "]":
+            self.taken()
+            return
+        while True:
+            value = self.value()
+            text, end = self._text, self._at
+            yield value, text[self._start : end]
+            if text.startswith(", ", end):  # as most write it
+                self._at = end + 2
+                continue
+            match self.taken():
+                case "]":
+                    return
+                case ",":
+                    continue
+                case _:
+                    self.broken("a comma is missing")
 
     def broken(self, what: str) -> NoReturn:
         raise FeedError(f"The JSON is not whole: {ascii(what)[1:-1]}.")
@@ -134,21 +137,19 @@ class _Text:
         self._text, self._at = "".join(parts), 0
         return size > 0
 
-    def _require_shallow(self) -> None:
-        text, start, end = self._text, self._start, self._at
-        if text.count("[", start, end) + text.count("{", start, end) <= MAX_DEPTH - 2:
-            return
-        depth = 2
-        inside = escaped = False
-        for char in text[start:end]:
-            if inside:
-                inside = escaped or char != '"'
-                escaped = not escaped and char == "\\"
-            elif char == '"':
-                inside = True
-            elif char in "[{":
-                depth += 1
-                if depth > MAX_DEPTH:
-                    raise FeedError(f"The JSON is nested more than {MAX_DEPTH} deep.")
-            elif char in "]}":
-                depth -= 1
+
+def _require_shallow(text: str) -> None:
+    depth = 2
+    inside = escaped = False
+    for char in text:
+        if inside:
+            inside = escaped or char != '"'
+            escaped = not escaped and char == "\\"
+        elif char == '"':
+            inside = True
+        elif char in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise FeedError(f"The JSON is nested more than {MAX_DEPTH} deep.")
+        elif char in "]}":
+            depth -= 1
