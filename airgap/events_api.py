@@ -21,11 +21,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from airgap.ocsf import network_activity
+from airgap.page_size import page_size
 from airgap.queries import EventFilter, Position, events
 from airgap.readership import confined_to
 
 PAGE = 50
-MAX_PAGE = 500
 WORDS = ("host", "rule", "layer", "service", "purpose", "tenant")
 PARAMETERS = [
     *(OpenApiParameter(name, OpenApiTypes.DATETIME, description="RFC 3339, with a zone.") for name in ("since", "until")),
@@ -70,7 +70,7 @@ class EventsView(APIView):
     )
     def get(self, request: Request) -> Response:
         """Refused attempts, summed by minute and process, newest first."""
-        size = _page_size(request)
+        size = page_size(request, PAGE)
         found = list(events(_filter(request), _position(request), size + 1))
         following = None
         if len(found) > size:
@@ -170,13 +170,6 @@ def _time(request: Request, name: str) -> datetime | None:
     if parsed is None or parsed.tzinfo is None:
         raise ValidationError({name: f"?{name}= is not an RFC 3339 time with a zone; write it as 2026-01-31T12:00:00Z."}, code="invalid")
     return parsed
-
-
-def _page_size(request: Request) -> int:
-    text = request.query_params.get("page_size", str(PAGE))
-    if not (text.isascii() and text.isdecimal() and 0 < int(text[:6]) <= MAX_PAGE):
-        raise ValidationError({"page_size": f"?page_size= is not a number from 1 to {MAX_PAGE}."}, code="invalid")
-    return int(text)
 
 
 def _cursor(position: Position) -> str:

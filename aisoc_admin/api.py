@@ -8,16 +8,23 @@ from django.http import Http404, HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions, pagination
 from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from airgap.page_size import MOST, NAME, page_size
+
 
 class CursorPages(pagination.CursorPagination):
-    """Pages by an opaque cursor: stable while rows are added. `page_size` up to 500."""
+    """Pages by an opaque cursor: stable while rows are added. `page_size` from 1 to 500."""
 
-    page_size_query_param = "page_size"
-    max_page_size = 500
+    page_size_query_param = NAME
+    max_page_size = MOST
     ordering = "-id"
+
+    def get_page_size(self, request: Request) -> int:
+        """DRF would take another size than one that is none, without a word."""
+        return page_size(request, int(self.page_size or MOST))
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response({"results": data, "next": self.get_next_link()})

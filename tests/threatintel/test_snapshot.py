@@ -174,6 +174,13 @@ def test_search_takes_a_handful_of_queries_however_many_rows(
         Client().get("/api/v1/iocs/search", {"page_size": "100"}, headers=token)
 
 
+@pytest.mark.parametrize("size", ["0", "x", "-1", "501", "1.5", "", "\u0663"])
+def test_a_page_size_that_is_none_is_said(size: str) -> None:
+    token = {"Authorization": f"Token {issue_token('olga', Role.AUDITOR, 1)}"}
+    answer = Client().get("/api/v1/iocs/search", {"page_size": size}, headers=token)
+    assert (answer.status_code, answer.json()["field"]) == (400, "page_size")
+
+
 @pytest.mark.parametrize(("name", "word"), [("nope", "no feed named"), ("otx", "otx.alienvault.com is a public name")])
 def test_poll_feed_refuses_with_the_reason(name: str, word: str) -> None:
     with pytest.raises(CommandError, match=word):
