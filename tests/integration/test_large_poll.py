@@ -1,6 +1,6 @@
 """A large poll, killed at ten random points: the rows of an undisturbed one, nothing lost and nothing twice.
 
-LARGE_POLL_INDICATORS=100000 makes it five times as large, LARGE_POLL_SEED repeats one choice of points.
+LARGE_POLL_INDICATORS=20000 makes it a fifth as large, LARGE_POLL_SEED repeats one choice of points.
 """
 
 import json
@@ -21,7 +21,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.plugins.mirror import Mirror, body
 
-INDICATORS = int(os.environ.get("LARGE_POLL_INDICATORS", "20000"))
+INDICATORS = int(os.environ.get("LARGE_POLL_INDICATORS", "100000"))
 LIMIT, KILLS = INDICATORS // 100, 10
 SAME_MOMENT = 7 * LIMIT  # objects that the server added at one moment: several pages of them
 COLLECTION = "large"
