@@ -32,8 +32,8 @@ shutil.rmtree(sys.argv[2])
 REQUIRE = "AISOC_TEST_REQUIRE"
 ON_EVERY_DATABASE = "django_db and not any_database"
 NO_TESTS = 5  # pytest's exit status when nothing was selected
-# A file stays on one worker: what its tests share, such as a started product, is then started once.
-SPREAD = ("-n", "2", "--dist", "loadfile")
+# A file stays on one worker: what its tests share, such as a started product, is then started once. Much of the time is waiting: three keep two cores busy.
+SPREAD = ("-n", "3", "--dist", "loadfile")
 GATES: Mapping[str, tuple[str, ...]] = {
     "ruff check": ("ruff", "check", ".", "bin/up", "bin/test", "bin/peers", "bin/bundle"),
     "ruff format": ("ruff", "format", "--check", ".", "bin/up", "bin/test", "bin/peers", "bin/bundle"),
