@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request, expect, sync_playwright
 
 from tests.airgap.fleet import deployment  # noqa: F401
 from tests.console.fixtures import agreeing, guarded, healthy, heard, indicators, quick_passwords, ran, reader, sealed  # noqa: F401
@@ -25,7 +25,10 @@ ARGS = [
 PLAIN_HTTP_NOTE = "Cross-Origin-Opener-Policy header has been ignored"  # what Chromium says of any plain-HTTP origin
 
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}, "timezone_id": "UTC"}
+PATIENCE = 20_000  # milliseconds: a busy machine is no failure
 Visit = Callable[..., Page]
+
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +110,7 @@ def visit(chromium: Browser, desktop: Page, origin: str, cookie: Callable[[str],
         if options:
             own.append(chromium.new_context(**{**DESKTOP, **options}))
             page = own[-1].new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(PATIENCE)
         here = origin.replace("127.0.0.1", host)
         if role != "anonymous":
             page.context.add_cookies([{"name": "sessionid", "value": cookie(role), "url": here}])
