@@ -59,7 +59,7 @@ OTX = json.dumps({"results": [{"id": "1", "indicators": [], "pulse_source": "web
         ("kev", STIX, "It looks like a file of kind stix: choose that."),
         ("kev", MISP, "kind misp"),
         ("stix", catalogue([row(0)]), "kind kev"),
-        ("misp", gzip.compress(STIX), "kind stix"),
+        ("misp", gzip.compress(STIX, mtime=0), "kind stix"),
         ("misp", catalogue([row(0)]), "kind kev"),
         ("stix", OTX, "kind otx"),
         ("otx", MISP, "kind misp"),
