@@ -443,6 +443,22 @@ def test_without_a_scope_the_database_shows_no_row_but_the_one_that_is_asked_for
         cursor.execute("RESET ROLE")
 
 
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no functions of its own.")
+def test_a_database_that_made_the_function_with_a_set_clause_gets_the_one_without() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE OR REPLACE FUNCTION llm_credential_of(slug text) RETURNS SETOF llm_tenantcredential"
+            " LANGUAGE sql STABLE SET aisoc.all_tenants = 'on' AS"
+            " $$ SELECT c.* FROM llm_tenantcredential c JOIN tenants_tenant t ON t.id = c.tenant_id WHERE t.slug = $1 $$"
+        )
+        with connection.schema_editor() as editor:
+            import_module("llm.migrations.0004_credential_of").replace(None, editor)
+        cursor.execute(
+            "SELECT proconfig, lanname, provolatile FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang WHERE proname = 'llm_credential_of'"
+        )
+        assert cursor.fetchall() == [(None, "plpgsql", "v")]
+
+
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no roles.")
 def test_an_owner_of_the_tables_who_is_no_superuser_can_make_what_a_resolve_asks(acme: Tenant) -> None:
     put(acme, provider="local-litellm", base_url=GATEWAY)
