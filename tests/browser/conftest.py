@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, 
 
 from tests.airgap.fleet import deployment  # noqa: F401
 from tests.console.fixtures import agreeing, guarded, healthy, heard, indicators, quick_passwords, ran, reader, sealed  # noqa: F401
+from tests.plugins.required import lacking
 
 CHROMIUM = Path("/usr/bin/chromium")
 PLAIN_HTTP_HOST = "console.internal"  # a name that is no secure context, answered by loopback
@@ -35,10 +36,7 @@ expect.set_options(timeout=PATIENCE)
 def chromium() -> Iterator[Browser]:
     """One browser a module: its event loop must not run under other tests."""
     if not CHROMIUM.exists():
-        problem = f"Chromium is not installed ({CHROMIUM})."
-        if "browser" in os.environ.get("AISOC_TEST_REQUIRE", "").split(","):
-            pytest.fail(problem)
-        pytest.skip(problem)
+        lacking("browser", f"Chromium is not installed ({CHROMIUM}).")
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # Playwright's loop runs in this thread; no query runs inside it
     try:
         with sync_playwright() as playwright:

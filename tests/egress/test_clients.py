@@ -18,10 +18,10 @@ import pytest
 from tests.conftest import ROOT
 from tests.egress.clients import AS_NUMBER, FORK, PRIVATE_LOOK, Attempt
 from tests.egress.lab import PUBLIC4
+from tests.plugins.required import lacking
 
 NAMESPACE = ["unshare", "-rnm"]
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(170)]
-REQUIRED = os.environ.get("AISOC_TEST_REQUIRE", "").split(",")
 SERVICES = {"web": "api", "worker": "threatintel", "command": "api"}  # the processes of the product, and what the trail calls each
 PLACES = (*SERVICES, "bare")
 
@@ -33,9 +33,7 @@ def in_lab(folder: Path, module: str, **variables: str) -> dict[str, Any]:
     except FileNotFoundError:
         usable = False
     if not usable:
-        if "netns" in REQUIRED:
-            pytest.fail("AISOC_TEST_REQUIRE names netns, but `unshare -rnm ip link set lo up` does not work here.")
-        pytest.skip("Network namespaces (unshare -rnm, ip) are not to be had here.")
+        lacking("netns", "Network namespaces are not to be had here (unshare -rnm ip link set lo up).")
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", "AISOC_DATA_DIR": str(folder / "var"), **variables}
     python = (sys.executable, "-W", "ignore", "-m")
     done = subprocess.run(

@@ -14,9 +14,9 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.conftest import ROOT
 from tests.plugins.processes import free_port, soon
+from tests.plugins.required import lacking
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(240)]
-REQUIRED = os.environ.get("AISOC_TEST_REQUIRE", "").split(",")
 SEALED = [
     "unshare",
     "-rn",
@@ -29,12 +29,6 @@ SEALED = [
 PYTHON = str(Path(sys.base_prefix, "bin", "python3"))
 
 
-def missing(what: str, why: str) -> None:
-    if what in REQUIRED:
-        pytest.fail(f"AISOC_TEST_REQUIRE names {what}, but {why}")
-    pytest.skip(why)
-
-
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An unpacked bundle of this very tree."""
@@ -42,10 +36,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("The standalone verifier is not in the tree.")
     folder = tmp_path_factory.mktemp("bundle")
     if subprocess.run([*SEALED, "true"], capture_output=True, check=False).returncode != 0:
-        missing("netns", "`unshare -rn` with its loopback up does not work here.")
+        lacking("netns", "`unshare -rn` with its loopback up does not work here.")
     made = subprocess.run([sys.executable, ROOT / "bin" / "bundling.py", "--out", folder], capture_output=True, text=True, check=False)
     if made.returncode != 0 and "cannot be had" in made.stderr:
-        missing("registry", f"the wheels cannot be had: {made.stderr}")
+        lacking("registry", f"the wheels cannot be had: {made.stderr}")
     assert made.returncode == 0, made.stderr
     with tarfile.open(made.stdout.strip()) as tar:
         tar.extractall(folder, filter="data")

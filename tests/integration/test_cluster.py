@@ -17,11 +17,11 @@ import pytest
 from tests.plugins.cluster import HOSTS, Cluster, NoDatabase, cluster, wait
 from tests.plugins.kev import catalogue, row
 from tests.plugins.mirror import Mirror, body
+from tests.plugins.required import lacking
 
 ROWS = 300
 EVERY = 4  # seconds between polls
 OUTAGE = float(os.environ.get("OUTAGE_SECONDS") or EVERY)  # seconds
-REQUIRED = os.environ.get("AISOC_TEST_REQUIRE", "").split(",")
 pytestmark = pytest.mark.timeout(170 + OUTAGE)
 
 
@@ -39,9 +39,7 @@ def whole(mirror: Mirror) -> Iterator[Cluster]:
         try:
             made = stack.enter_context(cluster(CISA_KEV_URL=f"{mirror.url}/kev.json", CISA_KEV_POLL_INTERVAL=str(EVERY)))
         except NoDatabase as error:
-            if "peers" in REQUIRED:
-                pytest.fail(f"AISOC_TEST_REQUIRE names peers, but {error}")
-            pytest.skip(str(error))
+            lacking("peers", str(error))
         yield made
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
-from tests.egress.test_clients import NAMESPACE, REQUIRED
+from tests.egress.test_clients import NAMESPACE
 from tests.llm.walk_lab import forms_of
+from tests.plugins.required import lacking
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(240)]
 
@@ -18,8 +19,7 @@ pytestmark = [pytest.mark.netns, pytest.mark.timeout(240)]
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     if subprocess.run([*NAMESPACE, "ip", "link", "set", "lo", "up"], capture_output=True, check=False).returncode != 0:
-        assert "netns" not in REQUIRED, "AISOC_TEST_REQUIRE names netns, but there are no network namespaces here."
-        pytest.skip("Network namespaces (unshare -rnm, ip) are not to be had here.")
+        lacking("netns", "Network namespaces are not to be had here (unshare -rnm ip link set lo up).")
     folder = tmp_path_factory.mktemp("walk")
     done = subprocess.run(
         [*NAMESPACE, sys.executable, "-W", "ignore", "-m", "tests.llm.walk_lab", str(folder)],

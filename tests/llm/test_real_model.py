@@ -14,9 +14,10 @@ from llm.client import ChatClient, Message
 from llm.config import LLMConfig, Secret
 from llm.resolver import resolve
 from tests.conftest import ROOT
-from tests.egress.test_clients import NAMESPACE, REQUIRED
+from tests.egress.test_clients import NAMESPACE
 from tests.llm.tenant_lab import HOSTILE, OPERATORS_KEY
 from tests.plugins.llm_server import KEY, LLMServer, needs_model
+from tests.plugins.required import is_required, lacking
 
 
 @pytest.mark.django_db
@@ -33,8 +34,7 @@ def test_the_operators_model_on_loopback_answers_whole_and_as_a_stream(llm_serve
 def test_a_tenants_row_reaches_its_model_and_nothing_that_it_must_not(tmp_path: Path) -> None:
     needs_model()
     if subprocess.run([*NAMESPACE, "ip", "link", "set", "lo", "up"], capture_output=True, check=False).returncode != 0:
-        assert "netns" not in REQUIRED, "AISOC_TEST_REQUIRE names netns, but there are no network namespaces here."
-        pytest.skip("Network namespaces (unshare -rnm, ip) are not to be had here.")
+        lacking("netns", "Network namespaces are not to be had here (unshare -rnm ip link set lo up).")
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LANG": "C.UTF-8"}
     done = subprocess.run(
         [*NAMESPACE, sys.executable, "-W", "ignore", "-m", "tests.llm.tenant_lab", str(tmp_path)],
@@ -48,7 +48,7 @@ def test_a_tenants_row_reaches_its_model_and_nothing_that_it_must_not(tmp_path: 
     assert done.returncode == 0, done.stderr[-3000:]
     seen = json.loads(done.stdout.splitlines()[-1])
     if seen["page"] is None:
-        assert "browser" not in REQUIRED, "AISOC_TEST_REQUIRE names browser, but Chromium is not installed."
+        assert not is_required("browser"), "AISOC_TEST_REQUIRE names browser, but Chromium is not installed."
     else:
         assert "Test: ok." in seen["page"]["tested"]
         assert KEY not in seen["page"]["held"]

@@ -4,8 +4,6 @@ One a session. It ends with the session, and with the test process even when tha
 """
 
 import json
-import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +13,9 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from aisoc_admin.lifeline import tied_to_this_process
+from tests.plugins import processes
 from tests.plugins.processes import free_port
+from tests.plugins.required import lacking
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PYTHON = ROOT / ".venv-model" / "bin" / "python"
@@ -43,35 +42,20 @@ class LLMServer:
 
 def needs_model() -> None:
     """Skips the test by name where the model is missing; fails it when AISOC_TEST_REQUIRE names `peers`."""
-    if PYTHON.exists():
-        return
-    problem = "The model server is not installed (.venv-model; bin/peers makes it)."
-    if "peers" in os.environ.get("AISOC_TEST_REQUIRE", "").split(","):
-        pytest.fail(problem)
-    pytest.skip(problem)
+    if not PYTHON.exists():
+        lacking("peers", "The model server is not installed (.venv-model; bin/peers makes it).")
 
 
 @contextmanager
 def serving(host: str, port: int, folder: Path) -> Iterator[LLMServer]:
     """The server on that address, for the time of the block. Raises RuntimeError with its log when it does not start."""
-    with (folder / "model.log").open("wb") as log:
-        process = subprocess.Popen(
-            [PYTHON, ROOT / "tests" / "plugins" / "llama.py", host, str(port), KEY],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8"},
-            preexec_fn=tied_to_this_process(signal.SIGKILL),
-        )
+    command = [PYTHON, ROOT / "tests" / "plugins" / "llama.py", host, str(port), KEY]
+    with processes.serving(command, folder, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        try:
+        with process.stdout:
             if not any(line.strip() == b"ready" for line in process.stdout):  # ends with the process
-                raise RuntimeError(f"The model server does not start:\n{(folder / 'model.log').read_text(errors='replace')[-2000:]}")
+                raise RuntimeError(f"The model server does not start:\n{(folder / 'log').read_text(errors='replace')[-2000:]}")
             yield LLMServer(f"http://{host}:{port}", process.pid)
-        finally:
-            process.kill()
-            process.wait()
-            process.stdout.close()
 
 
 @pytest.fixture(scope="session")

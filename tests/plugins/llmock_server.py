@@ -2,9 +2,6 @@
 
 import http.client
 import json
-import os
-import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -13,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from aisoc_admin.lifeline import tied_to_this_process
-from tests.plugins.processes import free_port, soon
+from tests.plugins.processes import free_port, serving, soon
+from tests.plugins.required import lacking
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMAND = ROOT / ".venv-faults" / "bin" / "llmock"
@@ -57,24 +54,9 @@ class Faults:
 @pytest.fixture(scope="session")
 def llmock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
     if not COMMAND.exists():
-        problem = "The server of faults is not installed (.venv-faults; bin/peers makes it)."
-        if "peers" in os.environ.get("AISOC_TEST_REQUIRE", "").split(","):
-            pytest.fail(problem)
-        pytest.skip(problem)
+        lacking("peers", "The server of faults is not installed (.venv-faults; bin/peers makes it).")
     folder = tmp_path_factory.mktemp("llmock")
     faults = Faults(free_port())
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [COMMAND, "serve", "--host", "127.0.0.1", "--port", str(faults.port)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8"},
-            preexec_fn=tied_to_this_process(signal.SIGKILL),
-        )
-        try:
-            assert soon(faults.answers, 30), (folder / "log").read_text(errors="replace")[-2000:]
-            yield faults
-        finally:
-            process.kill()
-            process.wait()
+    with serving([COMMAND, "serve", "--host", "127.0.0.1", "--port", str(faults.port)], folder):
+        assert soon(faults.answers, 30), (folder / "log").read_text(errors="replace")[-2000:]
+        yield faults

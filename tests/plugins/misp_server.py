@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from tests.plugins.processes import free_port
+from tests.plugins.required import lacking
 
 PEERS = Path(__file__).resolve().parent.parent.parent / ".venv-peers"
 SECONDS = 90  # to start in, on a busy machine
@@ -63,10 +64,7 @@ class MispServer:
 def _misp_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MispServer]:
     python = PEERS / "bin" / "python"
     if not python.exists():
-        problem = f"There is no MISP server here ({PEERS.name}; bin/peers makes it)."
-        if "peers" in os.environ.get("AISOC_TEST_REQUIRE", "").split(","):
-            pytest.fail(problem)
-        pytest.skip(problem)
+        lacking("peers", f"There is no MISP server here ({PEERS.name}; bin/peers makes it).")
     folder = tmp_path_factory.mktemp("misp")
     database, port = folder / "misp.sqlite3", free_port()
     url = f"http://127.0.0.1:{port}"

@@ -1,11 +1,16 @@
-"""What tests of whole processes ask of the machine: free ports, and whether a process still lives."""
+"""What tests of whole processes ask of the machine: free ports, a server of a peer, and whether a process still lives."""
 
 import os
 import random
+import signal
 import socket
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+from aisoc_admin.lifeline import tied_to_this_process
 
 
 def free_port(count: int = 1) -> int:
@@ -14,6 +19,25 @@ def free_port(count: int = 1) -> int:
         port = random.randrange(20_000, 32_000)
         if all(_is_free(port + offset) for offset in range(count)):
             return port
+
+
+@contextmanager
+def serving(command: Sequence[str | Path], folder: Path, *, stdout: int | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+    """A peer's server for the time of the block: its home and its `log` in `folder`. It dies with this process even when that is killed."""
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log if stdout is None else stdout,
+            stderr=log,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8"},
+            preexec_fn=tied_to_this_process(signal.SIGKILL),
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
 
 def lives(pid: int) -> bool:

@@ -4,9 +4,6 @@ One a module. It ends with the module, and with the test process even when that 
 """
 
 import json
-import os
-import signal
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,8 +14,8 @@ from uuid import NAMESPACE_URL, uuid5
 import httpx
 import pytest
 
-from aisoc_admin.lifeline import tied_to_this_process
-from tests.plugins.processes import free_port, soon
+from tests.plugins.processes import free_port, serving, soon
+from tests.plugins.required import lacking
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PEERS = ROOT / ".venv-peers"
@@ -80,10 +77,7 @@ def peer(program: str) -> Path:
     """A program of .venv-peers. Skips the test by name where it is missing; fails it when AISOC_TEST_REQUIRE names `peers`."""
     path = PEERS / "bin" / program
     if not path.exists():
-        problem = f"The peer {program} is not installed ({PEERS.name}; bin/peers makes it)."
-        if "peers" in os.environ.get("AISOC_TEST_REQUIRE", "").split(","):
-            pytest.fail(problem)
-        pytest.skip(problem)
+        lacking("peers", f"The peer {program} is not installed ({PEERS.name}; bin/peers makes it).")
     return path
 
 
@@ -97,22 +91,11 @@ def taxii_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TaxiiServ
     backend = {"module": "medallion.backends.memory_backend", "module_class": "MemoryBackend", "filename": str(folder / "data.json")}
     config = {"backend": backend, "users": {USERNAME: PASSWORD}, "taxii": {"max_page_size": LARGEST_PAGE}}
     (folder / "config.json").write_text(json.dumps(config))
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [PEERS / "bin" / "python", program, "--host", "127.0.0.1", "--port", str(port), folder / "config.json"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8"},
-            preexec_fn=tied_to_this_process(signal.SIGKILL),
-        )
-    try:
+    command = [PEERS / "bin" / "python", program, "--host", "127.0.0.1", "--port", str(port), folder / "config.json"]
+    with serving(command, folder) as process:
         if not soon(lambda: process.poll() is not None or _answers(server), SECONDS) or process.poll() is not None:
             pytest.fail(f"The TAXII server does not start:\n{(folder / 'log').read_text()[-2000:]}")
         yield server
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _answers(server: TaxiiServer) -> bool:
