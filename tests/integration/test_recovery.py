@@ -20,7 +20,7 @@ from tests.plugins.kev import catalogue, row
 from tests.plugins.mirror import Mirror
 from tests.plugins.processes import soon
 
-ROWS = 4000
+ROWS = 20_000  # storing them takes long enough to be met in the middle of it on a busy machine too
 CATALOGUE = catalogue([row(number) for number in range(ROWS)])
 EXPECTED = {f"CVE-2024-{10000 + number}" for number in range(ROWS)}
 pytestmark = pytest.mark.timeout(170)

@@ -320,7 +320,8 @@ def test_a_faulty_provider_is_a_reason_and_is_then_left_alone(
     fault: str, post: Callable[..., Any], vt: Mirror, monkeypatch: pytest.MonkeyPatch, environment: Environment
 ) -> None:
     stop = threading.Event()
-    monkeypatch.setattr(virustotal, "WAIT", 0.3)
+    if fault == "silence":
+        monkeypatch.setattr(virustotal, "WAIT", 0.3)
     if fault == "no server":
         environment(AISOC_AIRGAPPED="1", VT_API_KEY=KEY, VT_BASE_URL="http://127.0.0.1:9")
     answer, words = FAULTS.get(fault, (hanging(stop), "no connection" if fault == "no server" else "no answer in time"))
