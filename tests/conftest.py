@@ -11,6 +11,7 @@ from airgap.policy import EgressPolicy
 from aisoc_admin import env, first
 
 pytest_plugins = [
+    "tests.plugins.quick_flush",
     "tests.plugins.mirror",
     "tests.plugins.valkey",
     "tests.plugins.misp_double",
