@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from airgap.policy import Rule, classify
 from threatintel.benign import BenignError, BenignLists, benign_lists
-from threatintel.lookup import lookup
+from threatintel.canonical import NotCanonical, typed
+from threatintel.lookup import exactly, lookup
 from threatintel.models import FeedCursor
 from threatintel.providers import providers
 from threatintel.providers.answers import LiveAnswer, Pair, Path, Provider, Verdict
@@ -72,7 +73,7 @@ def enrich(paths: Mapping[Pair, Sequence[str]], cut: Sequence[str] = ()) -> Enri
     known = lookup(paths)
     lists, benign = _benign()
     named = {pair: lists.naming(*pair) if lists is not None else [] for pair in paths}
-    asked = [(provider, _ask(provider, known, named)) for provider in providers()]
+    asked = [(provider, _ask(provider, named)) for provider in providers()]
     return Enrichment(
         observables=[
             Enriched(*pair, known.get(pair, []), named[pair], [answer.verdicts[pair] for _, answer in asked if pair in answer.verdicts], list(where))
@@ -106,22 +107,22 @@ def _benign() -> tuple[BenignLists | None, dict[str, Any]]:
     return lists, {"version": lists.version, "lists": len(lists.lists), "reason": ""}
 
 
-def _ask(provider: Provider, known: Mapping[Pair, list[IndicatorView]], named: Mapping[Pair, list[str]]) -> LiveAnswer:
+def _ask(provider: Provider, named: Mapping[Pair, list[str]]) -> LiveAnswer:
     if not provider.url:
         return LiveAnswer(Path.FALLBACK, f"Not configured. {provider.to_configure}".strip())
+    outside = [pair for pair in named if pair[0] in provider.types and may_leave(pair)]
+    restricted = _restricted(outside)
     # What the lists do not know first: the values that one request may ask about are few.
-    pairs = sorted((pair for pair in named if pair[0] in provider.types and may_leave(pair, known.get(pair, []))), key=lambda pair: bool(named[pair]))
+    pairs = sorted((pair for pair in outside if pair not in restricted), key=lambda pair: bool(named[pair]))
     if not pairs:
         return LiveAnswer(Path.FALLBACK, "Nothing here is to be asked about: no value of its types, or only internal and restricted ones.")
     return provider.ask(provider, pairs)
 
 
-def may_leave(pair: Pair, matches: Sequence[IndicatorView]) -> bool:
-    """Whether a value may be shown to somebody outside: no internal host, and nothing that a source marks as more than TLP:GREEN."""
+def may_leave(pair: Pair) -> bool:
+    """Whether a value may by itself be shown to somebody outside: nothing that names an internal host or a user."""
     type, value = pair
     if len(value) > MAX_ASKED_LENGTH or ("/" in value and type in ("ipv4-addr", "ipv6-addr")):
-        return False
-    if any(match.type == type and match.value == value and match.tlp not in _OPEN for match in matches):
         return False
     if type in ("ipv4-addr", "ipv6-addr", "domain-name"):
         return _is_public(value)
@@ -129,6 +130,20 @@ def may_leave(pair: Pair, matches: Sequence[IndicatorView]) -> bool:
         parts = urlsplit(value)
         return "@" not in parts.netloc and _is_public(parts.hostname or "")
     return True
+
+
+def _restricted(pairs: Sequence[Pair]) -> set[Pair]:
+    """Those that any source, of whatever status and as context too, marks as more than TLP:GREEN; a URL also by its host, which it shows."""
+    shown = {pair: {pair, *_host_of(pair)} for pair in pairs}
+    marked = {(one.type, one.value) for one in exactly(set().union(*shown.values())) if one.tlp not in _OPEN}
+    return {pair for pair, parts in shown.items() if parts & marked}
+
+
+def _host_of(pair: Pair) -> set[Pair]:
+    try:
+        return {typed("domain-name", urlsplit(pair[1]).hostname or "")} if pair[0] == "url" else set()
+    except NotCanonical:
+        return set()
 
 
 def _is_public(host: str) -> bool:

@@ -57,7 +57,10 @@ class IndicatorView:
 
 
 def view(type: str, value: str, sources: Sequence[SourceView], now: datetime) -> IndicatorView:
-    """The sources that tell are the active ones, else all; of these, the ones that ask for detection, if any does."""
+    """The sources that tell are the active ones, else all; of these, the ones that ask for detection, if any does.
+
+    TLP is the most restrictive of all: all are shown, and a marking does not end with what it marks.
+    """
     if len(sources) == 1:
         return view_of_one(type, value, now, *sources[0])
     live = [source for source in sources if source.status(now) == ACTIVE]
@@ -68,7 +71,7 @@ def view(type: str, value: str, sources: Sequence[SourceView], now: datetime) ->
         value=value,
         status=ACTIVE if live else (REVOKED if any(source.revoked for source in sources) else EXPIRED),
         confidence=max((source.confidence for source in telling), default=0),
-        tlp=max((source.tlp for source in telling), key=_rank, default=Tlp.CLEAR.value),
+        tlp=max((source.tlp for source in sources), key=_rank, default=Tlp.CLEAR.value),
         labels=sorted({label for source in telling for label in source.labels}),
         first_seen=_first(source.first_seen for source in telling),
         last_seen=max((source.last_seen for source in telling if source.last_seen is not None), default=None),

@@ -286,6 +286,16 @@ def test_nothing_internal_or_restricted_leaves(post: Callable[..., Any], vt: Mir
     assert [path for _, path, _ in vt.requests] == ["/api/v3/domains/green.example"]
 
 
+@pytest.mark.parametrize("told", [{"context": True}, {"revoked": True}, {"valid_until": day(-100)}], ids=str)
+def test_a_value_that_any_source_restricts_never_leaves(told: dict[str, Any], post: Callable[..., Any], vt: Mirror) -> None:
+    """Whatever that source says of it besides, and whatever another one allows."""
+    stored(record("red.example", tlp=Tlp.RED, **told), record("both.example", tlp=Tlp.RED, **told))
+    stored(record("both.example", external_id="other"))
+    answer = post({"observables": ["red.example", "both.example", "https://red.example/gate"]}).json()
+    assert [path for _, path, _ in vt.requests] == []
+    assert [match["tlp"] for match in answer["observables"][1]["matches"]] == ["red"]
+
+
 def test_values_that_no_list_knows_are_asked_about_first_and_few_in_all(post: Callable[..., Any], vt: Mirror) -> None:
     for name in ("www.google.com", *(f"evil{number}.example" for number in range(20))):
         vt.answers[f"/api/v3/domains/{name}"] = body(stats(malicious=1))
