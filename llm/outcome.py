@@ -62,6 +62,11 @@ class Model:
         self._purpose = f"llm.{capability}"
         self._until = time.monotonic() + budget
 
+    @property
+    def outside(self) -> bool:
+        """Its server is on a public host, also one that the policy allows."""
+        return not self._resolved.config.is_local
+
     def text(self, instructions: str, data: Any, *, max_tokens: int) -> str:
         """The model's text on `data`. instructions: ours, a constant; data: any JSON value, never trusted."""
         hidden, messages = _prompt(instructions, data)

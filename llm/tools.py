@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fact. source: who says so. says: the fact as a sentence of a report, "" for what is only evidence."""
+    """One fact. source: who says so. says: the fact as a sentence of a report, "" for what is only evidence.
+
+    restricted: its marking (TLP) keeps it from a model outside.
+    """
 
     label: str
     value: str
     source: str
     says: str = ""
+    restricted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from threatintel.specs import Tlp
 
 BENIGN_UNREADABLE = "enrich.benign_unreadable"
 MAX_ASKED_LENGTH: Final = 2048  # characters of a value that leaves this place
-_OPEN: Final = frozenset({Tlp.CLEAR.value, Tlp.GREEN.value})
+OPEN: Final = frozenset({Tlp.CLEAR.value, Tlp.GREEN.value})
 
 log = structlog.stdlib.get_logger("threatintel")
 
@@ -111,9 +111,9 @@ def _ask(provider: Provider, named: Mapping[Pair, list[str]]) -> LiveAnswer:
     if not provider.url:
         return LiveAnswer(Path.FALLBACK, f"Not configured. {provider.to_configure}".strip())
     outside = [pair for pair in named if pair[0] in provider.types and may_leave(pair)]
-    restricted = _restricted(outside)
+    withheld = restricted(outside)
     # What the lists do not know first: the values that one request may ask about are few.
-    pairs = sorted((pair for pair in outside if pair not in restricted), key=lambda pair: bool(named[pair]))
+    pairs = sorted((pair for pair in outside if pair not in withheld), key=lambda pair: bool(named[pair]))
     if not pairs:
         return LiveAnswer(Path.FALLBACK, "Nothing here is to be asked about: no value of its types, or only internal and restricted ones.")
     return provider.ask(provider, pairs)
@@ -132,10 +132,10 @@ def may_leave(pair: Pair) -> bool:
     return True
 
 
-def _restricted(pairs: Sequence[Pair]) -> set[Pair]:
+def restricted(pairs: Sequence[Pair]) -> set[Pair]:
     """Those that any source, of whatever status and as context too, marks as more than TLP:GREEN; a URL also by its host, which it shows."""
     shown = {pair: {pair, *_host_of(pair)} for pair in pairs}
-    marked = {(one.type, one.value) for one in exactly(set().union(*shown.values())) if one.tlp not in _OPEN}
+    marked = {(one.type, one.value) for one in exactly(set().union(*shown.values())) if one.tlp not in OPEN}
     return {pair for pair, parts in shown.items() if parts & marked}
 
 

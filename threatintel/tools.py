@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from threatintel.enrich import enrich
+from threatintel.enrich import OPEN, enrich, restricted
 from threatintel.extract import observables_of
 from threatintel.lookup import lookup
 from threatintel.models import IndicatorSource
@@ -13,12 +13,13 @@ _MOST_OBJECTS: Final = 20
 
 
 class Told(NamedTuple):
-    """One fact: what it is, its value, who says so, and the fact as a sentence ("" for evidence alone)."""
+    """One fact: what it is, its value, who says so, and the fact as a sentence ("" for evidence alone). restricted: marked as more than TLP:GREEN."""
 
     label: str
     value: str
     source: str
     says: str = ""
+    restricted: bool = False
 
 
 class IntelTool(NamedTuple):
@@ -39,7 +40,8 @@ def known_indicators(alert: Mapping[str, Any]) -> Iterator[Told]:
     for pair, views in list(known.items())[: MOST - 1]:
         for one in views[:1]:
             feeds = ", ".join(sorted({str(source["feed"]) for source in one.sources}))
-            yield Told(pair[0], pair[1], feeds, f"{pair[1]} is known to {feeds} ({one.status}, confidence {one.confidence}).")
+            says = f"{pair[1]} is known to {feeds} ({one.status}, confidence {one.confidence})."
+            yield Told(pair[0], pair[1], feeds, says, restricted=one.tlp not in OPEN)
     yield from (Told("Left out", sentence, "the local store") for sentence in found.cut)
 
 
@@ -74,7 +76,8 @@ def related(alert: Mapping[str, Any]) -> Iterator[Told]:
             if pair not in own and count < MOST - 1:
                 own.add(pair)
                 count += 1
-                yield Told(pair[0], pair[1], feed, f"{feed} names {pair[1]} in the same object; look for it too.")
+                says = f"{feed} names {pair[1]} in the same object; look for it too."
+                yield Told(pair[0], pair[1], feed, says, restricted=row.tlp not in OPEN or pair in restricted([pair]))
     yield Told("Related observables", str(count), "the local store", "" if count else "No source names other observables beside those of the alert.")
 
 

@@ -112,7 +112,7 @@ class Investigating:
             for one in found[:room]:
                 id = f"E{len(self._evidence) + 1}"
                 frame = {"type": "evidence", "id": id, "step": f"S{number}", "label": one.label, "value": one.value, "source": one.source}
-                self._evidence[id] = {**frame, "says": one.says}
+                self._evidence[id] = {**frame, "says": one.says, "restricted": one.restricted}
                 yield frame
         self._spent += time.monotonic() - begun
 
@@ -139,7 +139,12 @@ def planned(model: Model, alert: Alert) -> list[Tool]:
 
 
 def reported(model: Model, alert: Alert, evidence: dict[str, Frame]) -> list[Frame]:
-    """The model's sentences with their evidence. Raises LLMBadAnswer for a sentence that its evidence does not bear out."""
+    """The model's sentences with their evidence; a model outside is not shown what is restricted, which is told by rule behind its own.
+
+    Raises LLMBadAnswer for a sentence that its evidence does not bear out.
+    """
+    withheld = {id: frame for id, frame in evidence.items() if frame["restricted"] and model.outside}
+    evidence = {id: frame for id, frame in evidence.items() if id not in withheld}
     if not evidence:
         raise LLMBadAnswer("The model was not asked for a report: there is no evidence.")
     schema = {
@@ -171,4 +176,4 @@ def reported(model: Model, alert: Alert, evidence: dict[str, Frame]) -> list[Fra
         why = ungrounded(sentence["text"], borne_out, least=MIN_SENTENCE)
         if why:
             raise LLMBadAnswer(f"The model's answer is invalid: {why}")
-    return sentences
+    return (sentences + [{"text": frame["says"], "evidence": [id]} for id, frame in withheld.items() if frame["says"]])[:MAX_SENTENCES]

@@ -20,6 +20,7 @@ from tenants.accounts import issue_token
 from tenants.roles import Role
 from tests.plugins.model_server import ModelServer
 from tests.threatintel.records import page, record
+from threatintel.specs import Tlp
 from threatintel.store import store
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("small_lists")]
@@ -111,6 +112,30 @@ def test_a_model_chooses_from_the_list_and_writes_from_the_evidence(live: ModelS
     for sent in live.raw:
         assert "jdoe" not in sent
         assert "WS-0042" not in sent
+
+
+@pytest.mark.parametrize("outside", [True, False])
+def test_a_model_outside_is_not_shown_what_a_feed_restricts(outside: bool, live: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither that a feed names a value of the alert, nor, above all, what else that feed names."""
+    marked = {"external_id": "event-1", "tlp": Tlp.RED}
+    with transaction.atomic():
+        store("sealed", page(record("198.51.100.7", type="ipv4-addr", **marked), record("red.example", **marked)))
+    monkeypatch.setattr(outcome.Model, "outside", outside)
+    live.say = scripted(PLAN, GOOD)
+    frames = told(send())
+    assert frames[-1]["path"] == "live"
+    said = " ".join(sentence["text"] for sentence in report(frames))
+    for hidden in ("red.example", "sealed"):
+        assert (hidden in " ".join(live.raw)) is not outside
+        assert (hidden in said) is outside
+
+
+@pytest.mark.parametrize(("url", "outside"), [("https://llm.example.com/v1", True), ("http://ollama:11434/v1", False)])
+def test_a_model_is_outside_when_its_host_is_public_allowed_or_not(url: str, outside: bool, environment: Environment) -> None:
+    environment(AISOC_AIRGAPPED="1", AISOC_AIRGAP_ALLOWLIST="llm.example.com", LLM_BASE_URL=url, LLM_API_KEY="sk-planted", LLM_MODEL="m")
+    with outcome.Chance("investigate", None) as chance:
+        assert chance.model is not None
+        assert chance.model.outside is outside
 
 
 GOOD = [{"text": "The alert is classed as Process Activity by its class.", "evidence": ["E1"]}]
