@@ -11,7 +11,7 @@ from typing import Any, Final
 from threatintel.canonical import NotCanonical, typed
 from threatintel.normalise import timestamp
 from threatintel.specs import Record, Tally, Tlp, Unread
-from threatintel.stix import stix_json
+from threatintel.stix import stix_json, tlp_named
 
 # MISP's word -> ours. Of a composite type, one entry for each part, None for a part that is no indicator (a port, a text).
 TYPES: Final[Mapping[str, tuple[str | None, ...]]] = {
@@ -113,7 +113,6 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     }.items()
     for type in (word.replace("\u00a0", " ") for word in types.split(" "))
 }
-_WORDS = {"white": Tlp.CLEAR, **{tlp.value: tlp for tlp in Tlp}}
 _ORDER = tuple(Tlp)
 _CONFIDENCE = {  # the MISP taxonomy's confidence-level, and the words of estimative language
     "completely-confident": 100,
@@ -129,6 +128,7 @@ _CONFIDENCE = {  # the MISP taxonomy's confidence-level, and the words of estima
     "very-unlikely": 15,
     "almost-no-chance": 5,
 }
+_TLP_TAG = re.compile(r"\s*tlp\s*:(.*)", re.IGNORECASE | re.DOTALL)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 DEFAULT_CONFIDENCE: Final = 50
 DEFAULT_TLP: Final = Tlp.AMBER
@@ -245,9 +245,9 @@ def _tags(holder: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _tlp_of(tags: tuple[str, ...]) -> Tlp | None:
-    """The most restrictive of the TLP tags."""
-    words = [tag.lower().removeprefix("tlp:").strip() for tag in tags if tag.lower().startswith("tlp:")]
-    return max((_WORDS[word] for word in words if word in _WORDS), key=_ORDER.index, default=None)
+    """The most restrictive of the TLP tags. Of MISP's two own words `ex:chr` says nothing of how far, and `unclear` is as good as none."""
+    words = [match[1].strip().lower() for tag in tags if (match := _TLP_TAG.match(tag))]
+    return max((DEFAULT_TLP if word == "unclear" else tlp_named(word) for word in words if word != "ex:chr"), key=_ORDER.index, default=None)
 
 
 def _confidence(tags: tuple[str, ...]) -> int:
@@ -264,7 +264,7 @@ def _confidence(tags: tuple[str, ...]) -> int:
 def _labels(attribute: Mapping[str, Any], tags: tuple[str, ...]) -> tuple[str, ...]:
     warnings = attribute.get("warnings")
     lists = [str(one.get("warninglist_name", one.get("name", ""))) for one in _dicts(warnings)]
-    named = (*(tag for tag in tags if not tag.lower().startswith("tlp:")), *(f"warning-list:{name}" for name in lists if name))
+    named = (*(tag for tag in tags if not _TLP_TAG.match(tag)), *(f"warning-list:{name}" for name in lists if name))
     return tuple(dict.fromkeys(_text(label, 120) for label in named))[:MAX_LABELS]
 
 

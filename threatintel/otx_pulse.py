@@ -11,7 +11,7 @@ from typing import Any, Final
 from threatintel.canonical import NotCanonical, typed
 from threatintel.normalise import timestamp
 from threatintel.specs import Record, Tally, Tlp
-from threatintel.stix import stix_json
+from threatintel.stix import stix_json, tlp_named
 
 TYPES: Final[Mapping[str, str]] = {
     "IPv4": "ipv4-addr",
@@ -29,7 +29,6 @@ TYPES: Final[Mapping[str, str]] = {
     "FileHash-IMPHASH": "file-hash:imphash",
     "Mutex": "mutex",
 }
-_WORDS = {"white": Tlp.CLEAR, **{tlp.value: tlp for tlp in Tlp}}
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _LINK = re.compile(r"https?://\S{1,2000}")
 MAX_LABELS: Final = 40
@@ -62,7 +61,7 @@ def pulse_records(pulse: Mapping[str, Any], tally: Tally) -> Iterator[Record]:
         return
     links = [link for link in _texts(pulse.get("references")) if _LINK.fullmatch(link) and link.isprintable()]
     head = {"id": owner, "name": _text(pulse.get("name"), 300), "modified": pulse.get("modified")}
-    word = str(pulse.get("TLP") or pulse.get("tlp") or "").lower().removeprefix("tlp:")
+    word = pulse.get("TLP") or pulse.get("tlp")
     labels = (*_texts(pulse.get("tags")), *_names(pulse.get("malware_families")), *_names(pulse.get("attack_ids")))
     indicators = pulse.get("indicators")
     for indicator in indicators if isinstance(indicators, list) else ():
@@ -75,7 +74,7 @@ def pulse_records(pulse: Mapping[str, Any], tally: Tally) -> Iterator[Record]:
             value=pair[1],
             external_id=owner,
             confidence=CONFIDENCE,
-            tlp=_WORDS.get(word, Tlp.AMBER),
+            tlp=tlp_named(word) if word else Tlp.AMBER,
             labels=tuple(dict.fromkeys(text for label in labels if (text := _text(label, 120))))[:MAX_LABELS],
             description=_text(pulse.get("name"), 300),
             url=f"https://otx.alienvault.com/pulse/{owner}",

@@ -16,7 +16,8 @@ from threatintel.normalise import timestamp
 from threatintel.specs import Record, Tally, Tlp, Unread
 from threatintel.stix_pattern import NotAPattern, read_pattern
 
-# The marking definitions that every producer shares: TLP 1.0 (STIX 2.1 section 7.2.1.4) and TLP 2.0 (the extension's own objects).
+# The marking definitions that every producer shares: TLP 1.0 (STIX 2.1 section 7.2.1.4) and TLP 2.0 (the extension's own objects). The last is
+# OpenCTI's for amber+strict beside the ids of 1.0: many use it, and as a definition it comes, if at all, as a statement of "custom".
 TLP_MARKINGS: Final[Mapping[str, Tlp]] = {
     "marking-definition--613f2e26-407d-48c7-9eca-b8e91df99dc9": Tlp.CLEAR,
     "marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da": Tlp.GREEN,
@@ -27,6 +28,7 @@ TLP_MARKINGS: Final[Mapping[str, Tlp]] = {
     "marking-definition--55d920b0-5e8b-4f79-9ee9-91f868d9b421": Tlp.AMBER,
     "marking-definition--939a9414-2ddd-4d32-a0cd-375ea402b003": Tlp.AMBER_STRICT,
     "marking-definition--e828b379-4e03-4974-9ac4-e53a884c97c1": Tlp.RED,
+    "marking-definition--826578e1-40ad-459f-bc73-ede076f81f37": Tlp.AMBER_STRICT,
 }
 _TLP_EXTENSION = "extension-definition--60a3c5c5-0d10-413e-aab3-9e08dde9e88d"
 _WORDS = {"white": Tlp.CLEAR, **{tlp.value: tlp for tlp in Tlp}}
@@ -205,15 +207,16 @@ def _tlps_of(definition: Mapping[str, Any]) -> Iterator[Tlp]:
     """What a marking definition says of TLP, in any of its places. A TLP marking that cannot be read is taken for the strictest."""
     inner, extensions, name = definition.get("definition"), definition.get("extensions"), definition.get("name")
     if str(definition.get("definition_type")).lower() == "tlp":
-        yield _tlp(inner.get("tlp") if isinstance(inner, dict) else None)
+        yield tlp_named(inner.get("tlp") if isinstance(inner, dict) else None)
     if isinstance(extensions, dict) and _TLP_EXTENSION in extensions:
         extension = extensions[_TLP_EXTENSION]
-        yield _tlp(extension.get("tlp_2_0") if isinstance(extension, dict) else None)
+        yield tlp_named(extension.get("tlp_2_0") if isinstance(extension, dict) else None)
     if isinstance(name, str) and name.strip().lower().startswith("tlp:"):
-        yield _tlp(name)
+        yield tlp_named(name)
 
 
-def _tlp(word: object) -> Tlp:
+def tlp_named(word: object) -> Tlp:
+    """What a word of TLP 1.0 or 2.0 stands for; any other is taken for the strictest."""
     return _WORDS.get(word.strip().lower().removeprefix("tlp:").strip(), Tlp.RED) if isinstance(word, str) else Tlp.RED
 
 

@@ -20,7 +20,7 @@ from threatintel.models import FeedCursor, Indicator, IndicatorSource, SourceCha
 from threatintel.rows import add_rows, update_rows
 from threatintel.specs import Page, Record, Unread
 
-READER: Final = "2"  # part of each digest: another number has every record written anew, as after a change of what is read from an object
+READER: Final = "3"  # part of each digest: another number has every record written anew, as after a change of what is read from an object
 OLDER: Final = "an older version of what is held"
 _CHUNK = 900  # parameters of one statement on SQLite
 _T = TypeVar("_T")

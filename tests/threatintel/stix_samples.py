@@ -5,6 +5,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 RED = "marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed"
 RED_2 = "marking-definition--e828b379-4e03-4974-9ac4-e53a884c97c1"
+AMBER_STRICT_OPENCTI = "marking-definition--826578e1-40ad-459f-bc73-ede076f81f37"
 AMBER = "marking-definition--f88d31f6-486f-44da-b317-01333bde0b82"
 AMBER_2 = "marking-definition--55d920b0-5e8b-4f79-9ee9-91f868d9b421"
 AMBER_STRICT = "marking-definition--939a9414-2ddd-4d32-a0cd-375ea402b003"

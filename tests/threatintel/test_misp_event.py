@@ -88,7 +88,12 @@ def test_what_asks_for_detection_is_none(to_ids: Any) -> None:
         (("tlp:green",), ("tlp:red",), Tlp.RED),
         (("tlp:red",), ("tlp:green",), Tlp.RED),
         (("tlp:amber+strict",), ("tlp:amber",), Tlp.AMBER_STRICT),
-        (("tlp:nonsense",), (), Tlp.AMBER),
+        (("tlp:nonsense",), (), Tlp.RED),
+        (("tlp:green",), ("tlp:amber-strict",), Tlp.RED),
+        (("tlp:green",), (" TLP : Red ",), Tlp.RED),
+        (("tlp:green",), ("tlp:unclear",), Tlp.AMBER),
+        (("tlp:green",), ("tlp:ex:chr",), Tlp.GREEN),
+        (("tlp:ex:chr",), (), Tlp.AMBER),
     ],
 )
 def test_the_stricter_tlp_of_event_and_attribute_counts(of_event: tuple[str, ...], of_attribute: tuple[str, ...], tlp: Tlp) -> None:

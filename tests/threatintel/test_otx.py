@@ -145,7 +145,7 @@ def test_a_pulse_becomes_indicators(server: Mirror) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "tlp"), [("white", "clear"), ("GREEN", "green"), ("amber", "amber"), ("TLP:RED", "red"), ("", "amber"), ("x", "amber")]
+    ("said", "tlp"), [("white", "clear"), ("GREEN", "green"), ("amber", "amber"), ("TLP:RED", "red"), ("", "amber"), ("x", "red")]
 )
 def test_the_tlp_of_a_pulse_is_read_and_amber_without_one(said: str, tlp: str, server: Mirror) -> None:
     serve(server, pulse(1, TLP=said))

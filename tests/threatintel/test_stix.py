@@ -37,6 +37,7 @@ TLP_IDS = [
     (samples.AMBER_2, "amber"),
     (samples.AMBER_STRICT, "amber+strict"),
     (samples.RED_2, "red"),
+    (samples.AMBER_STRICT_OPENCTI, "amber+strict"),
 ]
 
 
@@ -115,6 +116,12 @@ def test_the_most_restrictive_marking_counts_granular_ones_too() -> None:
 def test_nobody_redefines_a_marking_that_all_share() -> None:
     forged = {**marking(definition_type="tlp", definition={"tlp": "white"}), "id": samples.RED}
     assert read(forged, indicator(object_marking_refs=[samples.RED]))[0][0].tlp == Tlp.RED
+
+
+def test_opencti_s_amber_strict_is_that_though_its_definition_is_a_statement() -> None:
+    own = samples.AMBER_STRICT_OPENCTI
+    defined = {**marking(definition_type="statement", definition={"statement": "custom"}, x_opencti_definition="TLP:AMBER+STRICT"), "id": own}
+    assert read(defined, indicator(object_marking_refs=[own]))[0][0].tlp == Tlp.AMBER_STRICT
 
 
 @pytest.mark.parametrize("own", list(Tlp))
