@@ -21,9 +21,10 @@ def provide_tools() -> None:
 
 def _known_bad(values: Iterable[str]) -> dict[str, str]:
     from threatintel.lookup import lookup
-    from threatintel.queries import ACTIVE, readings
+    from threatintel.observables import one_meaning
+    from threatintel.queries import ACTIVE
 
-    meant = {value: readings(value) for value in values}
+    meant = {value: one_meaning(value) for value in values}  # hosts, links, mailboxes and digests; no names of files
     known = lookup({pair for pairs in meant.values() for pair in pairs})
     found = {}
     for value, pairs in meant.items():

@@ -23,6 +23,7 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN = re.compile(rf"(?=.{{1,253}}$)(?:{_LABEL}\.)+(?!(?:[0-9]+|0x[0-9a-f]*)$){_LABEL}")
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{1,20})://(?P<authority>[^/?#\\]*)(?P<path>[^?#]*)(?P<query>\?[^#]*)?(?:#.*)?", re.DOTALL)
 _PORT = re.compile(r"0{0,20}[0-9]{1,5}")
+_WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]{2,45})\](?::[0-9]{1,5})?|([^\s:/@]{1,253}):[0-9]{1,5}")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _EMAIL = re.compile(r"(?P<local>[^\s@\"<>()\[\],;:\\]{1,64})@(?P<domain>[^@]+)")
 _CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,19}")
@@ -63,13 +64,15 @@ def typed(type: str, text: str) -> tuple[str, str]:
 
 
 def recognise(text: str) -> tuple[str, str] | None:
-    """Type and canonical value of one observable as a person pastes it, defanged forms too; None when it is none.
+    """Type and canonical value of one observable as a person pastes it, defanged forms too, of a host with a port the host; None when it is none.
 
     A lone word is no observable: what has no form of its own (a mutex, a file name) is only known by its type.
     """
     if len(text) > MAX_TEXT:
         return None
     text = refanged(text)
+    if match := _WITH_PORT.fullmatch(text):
+        text = match[1] or match[2]
     for type in _RECOGNISED:
         try:
             return typed(type, text)

@@ -4,13 +4,14 @@ Malformed(ValueError)       the list itself cannot be used; `field` is the place
 """
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from threatintel.canonical import FORMLESS, MAX_TEXT, TYPES, NotCanonical, canonical, recognise, typed
 
 Pair = tuple[str, str]  # type, canonical value
+_ALIKE: Mapping[str, tuple[str, ...]] = {"domain-name": ("file-name", "mutex"), "file-hash:md5": ("file-hash:imphash", "mutex")}
 NO_FORM = "It has no form that shows its type; give it as {type, value}."
 
 
@@ -47,14 +48,12 @@ def one_meaning(text: str) -> Iterable[Pair]:
 
 
 def every_meaning(text: str) -> Iterable[Pair]:
-    """All that a pasted text may mean: what it is by its form, else its value for each type without one; a domain may be a file's name too."""
+    """All that a pasted text may mean: what it is by its form and what else has that form, else its value for each type without one."""
     if "\0" in text:
         return []
     recognised = recognise(text)
-    if recognised is not None and recognised[0] != "domain-name":
-        return [recognised]
     found = [] if recognised is None else [recognised]
-    for kind in FORMLESS if recognised is None else ("file-name",):
+    for kind in FORMLESS if recognised is None else _ALIKE.get(recognised[0], ()):
         with contextlib.suppress(NotCanonical):
             found.append((kind, canonical(kind, text)))
     return found

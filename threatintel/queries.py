@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.utils import timezone
 
-from threatintel.canonical import TYPES, NotCanonical, canonical, recognise
+from threatintel.canonical import NotCanonical, canonical, recognise
 from threatintel.identity import indicator_id
 from threatintel.models import Indicator, IndicatorSource
+from threatintel.observables import every_meaning
 from threatintel.specs import Tlp
 
 ACTIVE, EXPIRED, REVOKED = "active", "expired", "revoked"
@@ -161,17 +162,16 @@ def search_indicators(*, value: str = "", type: str = "", source: str = "", stat
 
 
 def readings(text: str, type: str = "") -> set[tuple[str, str]]:
-    """Every (type, canonical value) that the text may mean: as a person pastes it, else as it stands for each type."""
+    """Every (type, canonical value) that the text may mean: as a person pastes it, or, of a type that is given, as it stands."""
+    if not type:
+        return set(every_meaning(text))
     recognised = recognise(text)
-    if recognised is not None and type in ("", recognised[0]):
+    if recognised is not None and type == recognised[0]:
         return {recognised}
-    found = set()
-    for kind in (type,) if type else TYPES:
-        try:
-            found.add((kind, canonical(kind, text)))
-        except NotCanonical:
-            continue
-    return found
+    try:
+        return {(type, canonical(type, text))}
+    except NotCanonical:
+        return set()
 
 
 def _of_status(status: str) -> Q:

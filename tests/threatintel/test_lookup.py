@@ -105,8 +105,11 @@ def test_nothing_asked_is_nothing_found() -> None:
     ("text", "pairs"),
     [
         ("hxxp://Evil[.]example/a", {("url", "http://evil.example/a")}),
-        ("EVIL.example.", {("domain-name", "evil.example")}),
+        ("EVIL.example.", {("domain-name", "evil.example"), ("file-name", "EVIL.example."), ("mutex", "EVIL.example.")}),
         ("cve-2024-0001", {("vulnerability", "CVE-2024-0001")}),
+        ("198.51.100[.]7:443", {("ipv4-addr", "198.51.100.7")}),
+        ("Invoice.EXE", {("domain-name", "invoice.exe"), ("file-name", "Invoice.EXE"), ("mutex", "Invoice.EXE")}),
+        ("A" * 32, {("file-hash:md5", "a" * 32), ("file-hash:imphash", "a" * 32), ("mutex", "A" * 32)}),
     ],
 )
 def test_a_search_takes_a_value_in_any_form(text: str, pairs: set[tuple[str, str]]) -> None:

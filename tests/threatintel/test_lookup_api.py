@@ -46,6 +46,7 @@ def test_values_in_any_form_find_what_is_stored(ask: Ask) -> None:
         record("evil.exe", type="file-name"),
         record("Global\\Evil", type="mutex"),
         record("a" * 64, type="file-hash:sha256"),
+        record("b" * 32, type="file-hash:imphash"),
     )
     values = [
         "EVIL[.]example.",
@@ -54,13 +55,22 @@ def test_values_in_any_form_find_what_is_stored(ask: Ask) -> None:
         "evil.exe",
         {"type": "mutex", "value": "Global\\Evil"},
         "A" * 64,
+        "B" * 32,
         "unknown.example",
     ]
     answer = ask(values).json()
     assert list(answer) == ["matches", "checked", "hits", "unread"]
-    assert [match["type"] for match in answer["matches"]] == ["domain-name", "url", "ipv6-addr", "file-name", "mutex", "file-hash:sha256"]
-    assert (answer["checked"], answer["unread"]) == (7, [])
-    assert answer["hits"] == [{"index": place, "matches": [place]} for place in range(6)]
+    assert [match["type"] for match in answer["matches"]] == [
+        "domain-name",
+        "url",
+        "ipv6-addr",
+        "file-name",
+        "mutex",
+        "file-hash:sha256",
+        "file-hash:imphash",
+    ]
+    assert (answer["checked"], answer["unread"]) == (8, [])
+    assert answer["hits"] == [{"index": place, "matches": [place]} for place in range(7)]
 
 
 def test_an_indicator_comes_once_and_each_hit_says_which(ask: Ask) -> None:
