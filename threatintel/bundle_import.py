@@ -17,6 +17,7 @@ from airgap import clock
 from airgap.ed25519 import fingerprint_of, read_public_pem
 from threatintel.bundle import MANIFEST, MAX_FILES, MAX_MANIFEST, SIGNATURE, BundledFile, Manifest, moment_text, verify_manifest
 from threatintel.models import FeedRun, ImportedBundle
+from threatintel.normalise import timestamp
 from threatintel.offline import Carried, Progress, carried, import_file
 from threatintel.specs import FeedError
 
@@ -116,7 +117,8 @@ def import_bundle(bundle: Verified, *, allow_older: bool = False, progress: Prog
             yield Brought(one, None, "")
             continue
         try:
-            run = import_file(one.kind, bundle.files[one.file], force=allow_older, progress=progress)
+            data_date = timestamp(one.data_date) or bundle.manifest.created  # a file of STIX has no date: it is no younger than its bundle
+            run = import_file(one.kind, bundle.files[one.file], force=allow_older, data_date=data_date, progress=progress)
             brought = Brought(one, run, "" if run.state == FeedRun.State.OK else run.reason)
         except FeedError as error:
             brought = Brought(one, None, str(error))

@@ -12,6 +12,7 @@ from django.db.models import Count, F
 
 from airgap import clock
 from threatintel import runs
+from threatintel.feeds.answers import AHEAD
 from threatintel.models import FeedCursor, FeedDay, FeedRun, IndicatorSource
 from threatintel.specs import Cursor, FeedSpec, Page
 from threatintel.store import Counts, retire
@@ -34,9 +35,18 @@ def load_cursor(spec: FeedSpec) -> Cursor:
 def ingest(run: FeedRun, spec: FeedSpec, pages: Iterable[Page], *, until: float = float("inf")) -> bool:
     """Store every page; whether all were. Raises runs.ClaimLost when the run was taken over.
 
+    However it ends, what the feed has now is counted: pages that were stored stay.
+
     Of a feed that is whole, what no page listed is retired after the last one, in the transaction that moves the cursor.
     until: monotonic time after which no further page is taken (of a feed that is not whole); the next run goes on from there.
     """
+    try:
+        return _ingest(run, spec, pages, until=until)
+    finally:
+        _sum_up(run)
+
+
+def _ingest(run: FeedRun, spec: FeedSpec, pages: Iterable[Page], *, until: float) -> bool:
     listed = _Listed() if spec.whole else None
     cursor: Cursor | None = None
     data_date: datetime | None = None
@@ -56,7 +66,6 @@ def ingest(run: FeedRun, spec: FeedSpec, pages: Iterable[Page], *, until: float 
             _count(run, Counts(retired=listed.retire_others(spec.name, run.pk)))
             _move(spec, cursor, data_date)
             runs.confirm(run)
-    _sum_up(run)
     return True
 
 
@@ -133,7 +142,11 @@ def _count(run: FeedRun, counts: Counts) -> None:
 
 
 def _move(spec: FeedSpec, cursor: Cursor | None, data_date: datetime | None) -> None:
-    changed: dict[str, Any] = {"data_date": data_date} if data_date else {}
+    """data_date: of a feed that is not whole never back, whatever the order of its pages, and never ahead: what it has is as young as its youngest."""
+    changed: dict[str, Any] = {}
+    if data_date is not None and (spec.whole or data_date <= clock.now() + AHEAD):
+        held = None if spec.whole else FeedCursor.objects.filter(feed=spec.name).values_list("data_date", flat=True).first()
+        changed["data_date"] = data_date if held is None else max(held, data_date)
     if cursor is not None:
         changed |= {"url_digest": _digest(spec.url), "data": dict(cursor)}
     FeedCursor.objects.update_or_create(feed=spec.name, defaults={"moved_at": clock.now(), **changed})

@@ -9,9 +9,10 @@ import hashlib
 import os
 import stat
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Final
@@ -155,10 +156,12 @@ def try_file(kind: str, file: Carried, progress: Progress = lambda _: None) -> C
     return preview(spec, _checked(spec, pages_of(kind, file, progress), force=True))
 
 
-def import_file(kind: str, file: Carried, *, slot: str = "", force: bool = False, progress: Progress = lambda _: None) -> FeedRun:
+def import_file(
+    kind: str, file: Carried, *, slot: str = "", force: bool = False, data_date: datetime | None = None, progress: Progress = lambda _: None
+) -> FeedRun:
     """Store a file as a run of its feed, and return the run, which says how it ended. Raises FeedError when the feed is busy.
 
-    slot: of a run that was opened before. force: also a catalogue that is older than what is held.
+    slot: of a run that was opened before. force: also a catalogue that is older than what is held. data_date: of data that has no date of its own.
     """
     spec = feed_of(kind)
     if not slot:
@@ -169,7 +172,8 @@ def import_file(kind: str, file: Carried, *, slot: str = "", force: bool = False
         raise FeedError(f"{spec.title} is being polled or imported right now; try again when that is over.")
     try:
         with runs.lease_kept(run):
-            ingest(run, spec, _checked(spec, pages_of(kind, file, progress), force=force))
+            pages = (page if page.data_date else replace(page, data_date=data_date) for page in pages_of(kind, file, progress))
+            ingest(run, spec, _checked(spec, pages, force=force))
         runs.finish(run, State.OK)
     except FeedError as error:
         runs.finish(run, State.FAILED, reason=str(error))
@@ -192,7 +196,7 @@ def open_import(kind: str, file: Carried) -> str:
     return slot
 
 
-def _checked(spec: FeedSpec, pages: Iterator[Page], *, force: bool) -> Iterator[Page]:
+def _checked(spec: FeedSpec, pages: Iterable[Page], *, force: bool) -> Iterator[Page]:
     """A catalogue that lists everything must not turn back what a younger one said."""
     for page in pages:
         held = FeedCursor.objects.filter(feed=spec.name).values_list("data_date", flat=True).first() if spec.whole and not force else None

@@ -102,7 +102,7 @@ def _end(run: FeedRun, state: State, reason: str, *, rule: str = "") -> None:
 
 
 def _retry(run: FeedRun, reason: str, *, retry: bool) -> None:
-    runs.reset_counts(run)
+    run.refresh_from_db(fields=runs.COUNTS)  # what was stored: the page that failed is not
     if not retry:
         _end(run, State.FAILED, reason)
         return

@@ -11,6 +11,7 @@ from django.utils import timezone
 from airgap.active import active_policy
 from threatintel.models import FeedCursor, FeedRun
 from threatintel.registry import feeds
+from threatintel.runs import IMPORT
 from threatintel.schedule import RefusedFeed, feed_host, plan
 from threatintel.specs import FeedSpec
 
@@ -100,7 +101,7 @@ def _next_run(spec: FeedSpec) -> datetime | None:
     queued = FeedRun.objects.filter(feed=spec.name, state=State.QUEUED).order_by("not_before").first()
     if queued is not None:
         return queued.not_before
-    latest = FeedRun.objects.filter(feed=spec.name).exclude(slot__startswith="manual.").order_by("-id").first()
+    latest = FeedRun.objects.filter(feed=spec.name).exclude(slot__startswith="manual.").exclude(slot__startswith=IMPORT).order_by("-id").first()
     return latest.created_at + spec.every if latest is not None else None
 
 

@@ -20,7 +20,7 @@ from aisoc_admin import keys
 from tests.plugins.kev import catalogue, row
 from tests.plugins.mirror import Mirror, body, redirect
 from tests.plugins.misp_double import KEY, MispDouble
-from tests.plugins.taxii_server import PASSWORD, REPORT, USERNAME, TaxiiServer
+from tests.plugins.taxii_server import PASSWORD, REPORT, USERNAME, TaxiiServer, stix_indicator
 from tests.threatintel.test_otx import KEY as OTX_KEY
 from tests.threatintel.test_otx import observed, pulse
 from threatintel import offline, runs
@@ -242,6 +242,18 @@ def test_a_file_that_fails_is_told_and_the_others_are_stored(tmp_path: Path, pub
     with pytest.raises(CommandError, match=r"taxii:x \(01-stix.json\): The JSON is not whole"):
         bring_in(folder, public)
     assert Indicator.objects.get().value == "CVE-2024-10000"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("said", "date"), [("2024-04-01T00:00:00.000000Z", datetime(2024, 4, 1, tzinfo=UTC)), ("", MADE)])
+def test_a_collection_is_as_old_as_its_bundle_says_not_as_its_import(said: str, date: datetime, tmp_path: Path, public: Path) -> None:
+    """STIX has no date of its own: what was carried in a month after it was fetched must not look new."""
+    folder = write_bundle(tmp_path / "bundle")
+    (folder / "01-stix.json").write_text(json.dumps({"type": "bundle", "objects": [stix_indicator(1)]}))
+    collection = listed("01-stix.json", (folder / "01-stix.json").read_bytes(), feed="taxii:x", kind="stix", data_date=said)
+    sign(folder, Manifest(created=MADE, product_version="1.0", files=(collection, listed(NAME, (folder / NAME).read_bytes()))).text())
+    bring_in(folder, public)
+    assert FeedCursor.objects.get(feed="stix").data_date == date
 
 
 # ── Out of one site and into another ─────────────────────────────────────────────────────────────────────────────────

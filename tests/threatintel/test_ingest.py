@@ -57,7 +57,26 @@ def test_each_page_is_kept_with_its_cursor_even_when_a_later_one_fails() -> None
     with pytest.raises(FeedError):
         taken(broken)
     assert (live(), load_cursor(broken)) == ({"x.example"}, {"page": "1"})
-    assert FeedCursor.objects.get().data_date == day(3)
+    held = FeedCursor.objects.get()
+    assert (held.data_date, held.live, FeedDay.objects.get().live) == (day(3), 1, 1)
+
+
+def test_a_failed_poll_tells_what_was_stored_of_it() -> None:
+    broken = spec(page(1, record("x.example"), record("y.example")), FeedError("cut off"))
+    assert runs.open_run("a", "1") is not None
+    polled = poll(broken, "1", retry=False)
+    assert polled is not None
+    row = FeedRun.objects.get()
+    assert (row.state, row.fetched, row.added, polled.run.added) == ("failed", 2, 2, 2)
+
+
+def test_the_data_is_as_young_as_its_youngest_page_and_none_lies_ahead() -> None:
+    """OTX and files list what changed last first, or in no order, and some date it in years to come."""
+    taken(spec(page(1, record("a.example"), data_date=day(2)), page(2, record("b.example"), data_date=day(-900))))
+    taken(
+        spec(page(1, record("c.example"), data_date=clock.now() + timedelta(days=9)), page(2, record("d.example"), data_date=day(1)), url="http://b/")
+    )
+    assert FeedCursor.objects.get().data_date == day(2)
 
 
 def test_a_cursor_is_of_the_url_it_came_from() -> None:

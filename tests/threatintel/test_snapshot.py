@@ -78,6 +78,15 @@ def test_a_fresh_success_is_ok() -> None:
     assert feed("kev").next_run is not None
 
 
+def test_an_import_moves_no_poll() -> None:
+    ran("ok", 30)
+    FeedRun.objects.update(created_at=timezone.now() - timedelta(minutes=30))
+    due = feed("kev").next_run
+    ran("ok", 1, slot="import.1")
+    assert due is not None
+    assert feed("kev").next_run == due
+
+
 def test_a_failure_with_fresh_data_is_attention() -> None:
     ran("ok", 30)
     ran("failed", 1, "HTTP 500 from kev-mirror.")
