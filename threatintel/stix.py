@@ -174,6 +174,11 @@ class StixReader:
         if obj.get("type") == "marking-definition":
             self._learn(obj)
 
+    def undefined(self, objects: Iterable[Any]) -> set[str]:
+        """Ids of the markings of these objects, where they may state indicators, that nobody has defined yet."""
+        readable = [obj for obj in objects if isinstance(obj, dict) and isinstance(obj.get("type"), str) and obj["type"] in _READ]
+        return {mark for obj in readable for mark in self.marked(obj)[1] if _ID.fullmatch(mark)}
+
     def marked(self, obj: Mapping[str, Any]) -> tuple[Tlp | None, tuple[str, ...]]:
         """The most restrictive TLP of the object's markings, granular ones too, None without one; and the markings that nobody has defined."""
         refs = obj.get("object_marking_refs")

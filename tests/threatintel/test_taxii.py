@@ -115,6 +115,31 @@ def test_what_is_added_later_is_read_and_what_was_read_is_not(configured: Callab
     assert FeedCursor.objects.get().data_date is not None
 
 
+def test_a_marking_that_came_with_an_earlier_poll_is_asked_for(configured: Callable[..., None], taxii_server: TaxiiServer) -> None:
+    """A collection gives a definition once. Without it the new version of a TLP:RED object would be amber."""
+    red = {
+        "type": "marking-definition",
+        "spec_version": "2.1",
+        "id": stix_id("marking-definition", "red"),
+        "created": "2026-01-01T00:00:00.000Z",
+        "definition_type": "statement",
+        "definition": {"statement": "For three people."},
+        "name": "TLP:RED",
+    }
+    configured(taxii_server.url)
+    taxii_server.add(red, stix_indicator("marked", object_marking_refs=[red["id"]]))
+    assert polled().state == "ok"
+    taxii_server.add(
+        stix_indicator("marked", modified="2026-03-01T00:00:00.000Z", object_marking_refs=[red["id"]]),
+        stix_indicator("later", object_marking_refs=[red["id"]]),
+        stix_indicator("never", object_marking_refs=[stix_id("marking-definition", "that nobody has")]),
+    )
+    run = polled()
+    assert (run.state, run.skips["a marking whose definition did not come with it"]) == ("ok", 1)
+    marked = dict(IndicatorSource.objects.values_list("external_id", "tlp"))
+    assert [marked[stix_id("indicator", name)] for name in ("marked", "later", "never")] == ["red", "red", "amber"]
+
+
 def test_a_poll_that_breaks_off_between_pages_loses_nothing(
     configured: Callable[..., None], taxii_server: TaxiiServer, asked: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,13 +1,13 @@
 """TAXII 2.1, and 2.0 by media type: one collection, from where the last poll ended.
 
-Sources: TAXII 2.1 (OASIS) sections 1.6.8 (media types), 3.4 (filtering), 3.5 (pagination), 4.1 (discovery), 5.4 (objects); TAXII 2.0 section 3.4 (pagination
-by Range). The cursor is `added_after`: the date that the server last gave an object when it was added, and it moves with each page. It never moves
-to a date that lies ahead.
+Sources: TAXII 2.1 (OASIS) sections 1.6.8 (media types), 3.4 (filtering), 3.5 (pagination), 4.1 (discovery), 5.4 (objects), 5.6 (one object);
+TAXII 2.0 section 3.4 (pagination by Range). The cursor is `added_after`: the date that the server last gave an object when it was added, and it moves
+with each page. It never moves to a date that lies ahead.
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -31,6 +31,7 @@ MAX_PAGES: Final = 20_000
 MAX_META: Final = 200  # API roots and collections of one answer
 MAX_PARTS: Final = 1_000_000  # JSON parts of one answer
 MAX_TOKEN: Final = 2000  # characters of `next`
+MAX_MARKINGS: Final = 20  # definitions that one run asks for
 _MOMENT = timedelta(milliseconds=1)
 _CONTENT_RANGE = re.compile(r"items (\d{1,12})-\d{1,12}/(\d{1,12}|\*)")
 _VARIABLES = {
@@ -63,8 +64,8 @@ def fetch(client: Client, spec: FeedSpec, cursor: Cursor, keep: Keep = keep_noth
     """One page of the collection after another, each with the cursor behind it; none when nothing was added since."""
     root = api_root(client, spec.url, spec.options["api_root"])
     url = urljoin(root.url, f"collections/{quote(spec.options['collection'], safe='')}/objects/")
-    reader = StixReader()
-    yield from (_pages_20 if root.old else _pages_21)(client, url, cursor, reader, keep)
+    markings = _Markings(client, url, STIX_20 if root.old else TAXII_21)
+    yield from (_pages_20 if root.old else _pages_21)(client, url, cursor, markings, keep)
 
 
 def collections(client: Client, url: str, named_root: str) -> Iterator[Collection]:
@@ -92,7 +93,7 @@ def api_root(client: Client, url: str, named: str) -> _Root:
     return _Root(_slashed(_on_server(url, chosen)), old)
 
 
-def _pages_21(client: Client, url: str, cursor: Cursor, reader: StixReader, keep: Keep) -> Iterator[Page]:
+def _pages_21(client: Client, url: str, cursor: Cursor, markings: "_Markings", keep: Keep) -> Iterator[Page]:
     """By `next`, which is opaque. From a server that changes it with each page, it names a place: the cursor keeps it, and the next run goes on there.
 
     A server that repeats it holds the place itself, and a page that was asked for and not stored is gone with it; the cursor then keeps the
@@ -130,13 +131,13 @@ def _pages_21(client: Client, url: str, cursor: Cursor, reader: StixReader, keep
             added_after, following, last = last, "", ""
         moved = {name: value for name, value in moved.items() if value}
         if objects or moved != cursor:
-            yield _page(objects, moved, stamp, reader, keep)
+            yield _page(objects, moved, stamp, markings, keep)
         if not more:
             return
     raise FeedError(f"{_host(url)} has more than {MAX_PAGES} pages.")
 
 
-def _pages_20(client: Client, url: str, cursor: Cursor, reader: StixReader, keep: Keep) -> Iterator[Page]:
+def _pages_20(client: Client, url: str, cursor: Cursor, markings: "_Markings", keep: Keep) -> Iterator[Page]:
     """By Range; the server's answer says how many items there are in all. Offsets count from the same `added_after` in the whole run.
 
     A run that goes on from another reads one page of it again, for items that were removed meanwhile.
@@ -167,7 +168,7 @@ def _pages_20(client: Client, url: str, cursor: Cursor, reader: StixReader, keep
         moved = {"added_after": last or params.get("added_after", "")} if done else {**params, "items": str(first), "last": last}
         moved = {name: value for name, value in moved.items() if value}
         if objects or moved != cursor:
-            yield _page(objects, moved, stamp, reader, keep)
+            yield _page(objects, moved, stamp, markings, keep)
         if done:
             return
     raise FeedError(f"{_host(url)} has more than {MAX_PAGES} pages.")
@@ -189,14 +190,34 @@ def _is_last(span: str, first: int, count: int, url: str) -> bool:
     return first + count >= int(match[2])
 
 
-def _page(objects: list[Any], cursor: Cursor, stamp: str, reader: StixReader, keep: Keep) -> Page:
+def _page(objects: list[Any], cursor: Cursor, stamp: str, markings: "_Markings", keep: Keep) -> Page:
     """Markings are learned and kept first: a page may define them behind what they mark."""
     for obj in sorted(objects, key=lambda one: not (isinstance(one, dict) and one.get("type") == "marking-definition")):
         keep(obj)
         if isinstance(obj, dict):
-            reader.learn(obj)
+            markings.reader.learn(obj)
+    markings.ask_for_what_is_undefined(objects)
     tally = Tally()
-    return Page(records=reader.objects(objects, tally), cursor=cursor, data_date=reached(stamp), tally=tally)
+    return Page(records=markings.reader.objects(objects, tally), cursor=cursor, data_date=reached(stamp), tally=tally)
+
+
+class _Markings:
+    """The reader of one run, which knows the markings that it was given; it asks the collection for those that came with an earlier poll."""
+
+    def __init__(self, client: Client, url: str, accept: str) -> None:
+        self.reader = StixReader()
+        self._client, self._url, self._accept = client, url, accept
+        self._asked: set[str] = set()
+
+    def ask_for_what_is_undefined(self, objects: list[Any]) -> None:
+        """Once a marking (TAXII 2.1 section 5.6, Get an Object). A server that does not give it leaves it undefined."""
+        for mark in sorted(self.reader.undefined(objects) - self._asked)[: MAX_MARKINGS - len(self._asked)]:
+            self._asked.add(mark)
+            with suppress(FeedError), _get(self._client, f"{self._url}{mark}/", self._accept) as response:
+                _require(response)
+                for obj in _objects(response, self._url)[0]:
+                    if isinstance(obj, dict) and obj.get("id") == mark:
+                        self.reader.learn(obj)
 
 
 class _Seen:
