@@ -21,7 +21,6 @@ from actions.registry import not_configured, notifier_named
 from actions.specs import MAX_TEXT, MAX_TITLE, Answer, Message, Result, one_line, shortened, shown
 from airgap import clock
 from airgap.announce import Severity
-from airgap.blocked import AirgapBlocked
 
 ACTION_SENT = "action.sent"
 ACTION_FAILED = "action.failed"
@@ -95,10 +94,9 @@ def finish(row: Delivery, answer: Answer) -> timedelta | None:
     return wait
 
 
-def refuse(row: Delivery, blocked: AirgapBlocked) -> None:
+def refuse(row: Delivery, rule: str, reason: str) -> None:
     """The gate's refusal is final: the policy changes with a restart, and then the message is old."""
-    row.rule = blocked.decision.rule.value
-    row.state, row.reason = State.REFUSED, blocked.decision.reason
+    row.state, row.rule, row.reason = State.REFUSED, rule, reason
     log.warning(ACTION_FAILED, **_said(row), rule=row.rule, final=True)
     _save(row)
 

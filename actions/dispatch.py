@@ -6,9 +6,11 @@ import structlog
 from django.db import DatabaseError
 
 from actions import deliveries
+from actions.posting import host_of
 from actions.registry import not_configured, notifier_named
 from actions.specs import Answer, Result
 from airgap.blocked import AirgapBlocked
+from airgap.events import Layer
 
 log = structlog.stdlib.get_logger("actions")
 
@@ -25,7 +27,9 @@ def deliver(pk: int) -> timedelta | None:
     try:
         answer = notifier.send(notifier, deliveries.message_of(row))
     except AirgapBlocked as blocked:
-        deliveries.refuse(row, blocked)
+        own = "" if notifier.to else host_of(notifier.url)
+        sent_on = f"{own} sent the message on to a place that is refused: " if own and blocked.layer is Layer.HTTP and blocked.host != own else ""
+        deliveries.refuse(row, blocked.decision.rule.value, f"{sent_on}{blocked.decision.reason}")
         return None
     except DatabaseError:
         raise
