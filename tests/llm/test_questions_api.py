@@ -253,6 +253,19 @@ def test_a_model_adds_reasons_within_bounds_and_overrules_no_known_bad_indicator
     assert (answer["path"], answer["verdict"], answer["reasons"][0]["name"]) == ("live", "phishing", "known_bad_indicator")
 
 
+@pytest.mark.parametrize("outside", [True, False])
+def test_a_model_outside_is_not_told_what_a_feed_says(
+    outside: bool, live: ModelServer, token: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcome.Model, "outside", outside)
+    monkeypatch.setattr(lookups, "_lookups", [tools._known_bad])
+    stored(record(type="ipv4-addr", value="198.51.100.0/24"))
+    live.say = json.dumps({"reasons": []})
+    answer = send("phishing/submit", {"kind": "url", "content": "http://198.51.100.7/login"}, token).json()
+    assert (answer["path"], answer["reasons"][0]["name"]) == ("live", "known_bad_indicator")
+    assert ("198.51.100.0/24" in " ".join(live.raw)) is not outside
+
+
 def test_a_stored_indicator_decides(environment: Environment, token: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     environment()
     monkeypatch.setattr(lookups, "_lookups", [tools._known_bad])

@@ -63,7 +63,9 @@ def triage(kind: Kind, content: str, *, tenant: Tenant | None) -> Outcome[Triage
     found, message = by_rule(kind, content)
 
     def ask(model: Model) -> Triage:
-        data = {"kind": kind.value, "message": message, "found_by_rule": [one.detail for one in found]}
+        # What feeds say, which may name a network that the message does not hold, is nothing for a model outside, whatever its marking.
+        shown = [one.detail for one in found if not (model.outside and one.name == KNOWN_BAD)]
+        data = {"kind": kind.value, "message": message, "found_by_rule": shown}
         answer = model.json(INSTRUCTIONS, data, SCHEMA, max_tokens=MAX_TOKENS)
         return judged([*found, *_added(answer["reasons"], message)])
 
