@@ -11,6 +11,7 @@ import pytest
 from tests.plugins.misp_double import KEY, Answer, Asked, MispDouble, answer
 from tests.plugins.misp_server import MispServer
 from tests.threatintel.misp_samples import STAMP, attribute, event, misp_uuid, tags
+from threatintel import poll as poll_module
 from threatintel import runs
 from threatintel.feeds import misp as feed
 from threatintel.models import FeedCursor, FeedRun, IndicatorSource
@@ -101,6 +102,17 @@ def test_an_event_whose_tlp_changes_changes_its_attributes(misp: MispDouble) -> 
 
 def many(count: int) -> list[Any]:
     return [event(attribute(f"d{n}.example"), number=n, timestamp=str(STAMP + n)) for n in range(count)]
+
+
+def test_a_page_too_large_for_one_answer_is_read_event_by_event(misp: MispDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few long lists beside each other, or one that is too long, must not keep every later event out for good."""
+    monkeypatch.setattr(poll_module, "MAX_BYTES", 60_000)
+    misp.searched = many(feed.LIMIT + 3)
+    for number, size in ((4, 40_000), (5, 40_000), (7, 70_000)):
+        misp.searched[number]["Event"]["info"] = "x" * size
+    run = once()
+    assert (run.state, run.added, run.skips) == ("ok", feed.LIMIT + 2, {feed.TOO_LARGE: 1})
+    assert cursor() == {"timestamp": str(STAMP + feed.LIMIT + 2)}
 
 
 def test_pages_are_read_to_the_end(misp: MispDouble) -> None:

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from airgap.transport import Client
+from airgap.transport import BodyTooLarge, Client
 from threatintel.feeds.answers import require_json
 from threatintel.feeds.json_stream import read_members
 from threatintel.misp_event import event_date, event_objects, events_in
@@ -20,6 +20,7 @@ from threatintel.specs import Cursor, FeedError, FeedSpec, Keep, Page, Tally, Un
 
 LIMIT: Final = 20  # events a page
 MAX_PAGES: Final = 5000
+TOO_LARGE: Final = "a MISP event that is larger than one answer may be"
 MAX_PARTS: Final = 5_000_000  # JSON parts of one event
 MAX_OBJECTS: Final = 5000  # stored in one transaction
 _DELETED: Final = ([0, 1], True)  # MISP's word for "those too"; Modern MISP takes a boolean alone
@@ -35,7 +36,10 @@ def fetch(client: Client, spec: FeedSpec, cursor: Cursor, keep: Keep = keep_noth
     for number in range(first, MAX_PAGES + 1):
         tally, ids = Tally(), list[str]()
         objects: list[Unread] = []
-        for event, clock in _events(client, spec.url, since, number):
+        page, beyond = _page(client, spec.url, since, number)
+        if beyond:
+            tally.skip(TOO_LARGE, beyond)
+        for event, clock in page:
             keep(event)
             began = began or clock
             ids.append(str(event.get("uuid") or event.get("id")))
@@ -45,7 +49,7 @@ def fetch(client: Client, spec: FeedSpec, cursor: Cursor, keep: Keep = keep_noth
         if ids and seen.issuperset(ids):
             raise FeedError(f"{urlsplit(spec.url).hostname} repeats a page ({number - 1} pages read).")
         seen.update(ids)
-        last = len(ids) < LIMIT
+        last = len(ids) + beyond < LIMIT
         reached = max(since, min(newest, began))
         moved = (
             {"timestamp": str(reached)} if last else {"timestamp": str(since), "page": str(number + 1), "newest": str(newest), "began": str(began)}
@@ -60,12 +64,31 @@ def fetch(client: Client, spec: FeedSpec, cursor: Cursor, keep: Keep = keep_noth
     raise FeedError(f"{urlsplit(spec.url).hostname} has more than {MAX_PAGES} pages of events.")
 
 
-def _events(client: Client, url: str, since: int, number: int) -> Iterator[tuple[Any, int]]:
-    """The events of a page, each with what the server's clock said (Unix seconds) when it answered."""
+def _page(client: Client, url: str, since: int, number: int) -> tuple[list[tuple[Any, int]], int]:
+    """The events of a page, and how many more it has that are too large for one answer each. A page that is too large is asked for event by event."""
+    try:
+        return list(_events(client, url, since, number, LIMIT)), 0
+    except BodyTooLarge:
+        found: list[tuple[Any, int]] = []
+        beyond = 0
+    for place in range((number - 1) * LIMIT + 1, number * LIMIT + 1):
+        try:
+            one = list(_events(client, url, since, place, 1))
+        except BodyTooLarge:
+            beyond += 1
+            continue
+        if not one:
+            break
+        found += one
+    return found, beyond
+
+
+def _events(client: Client, url: str, since: int, number: int, limit: int) -> Iterator[tuple[Any, int]]:
+    """The events of a page of so many, each with what the server's clock said (Unix seconds) when it answered."""
     asked = {
         "returnFormat": "json",
         "timestamp": str(since),
-        "limit": LIMIT,
+        "limit": limit,
         "page": number,
         "includeEventTags": True,
         "includeWarninglistHits": True,
