@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 
 import httpx
 import structlog
@@ -74,7 +75,7 @@ def _work(run: FeedRun, spec: FeedSpec, *, retry: bool) -> None:
             rule=blocked.decision.rule.value,
         )
     except FeedError as error:
-        _retry(run, str(error), retry=retry)
+        _retry(run, str(error), retry=retry, after=error.after)
     except httpx.HTTPError as error:
         _retry(run, f"{feed_host(spec)}: {plain_error(error)}", retry=retry)
     except DataError as error:
@@ -101,12 +102,12 @@ def _end(run: FeedRun, state: State, reason: str, *, rule: str = "") -> None:
         log.warning(FEED_FAILED, feed=run.feed, run=run.pk, attempt=run.attempt, reason=reason, rule=rule, final=True)
 
 
-def _retry(run: FeedRun, reason: str, *, retry: bool) -> None:
+def _retry(run: FeedRun, reason: str, *, retry: bool, after: float = 0.0) -> None:
     run.refresh_from_db(fields=runs.COUNTS)  # what was stored: the page that failed is not
     if not retry:
         _end(run, State.FAILED, reason)
         return
-    runs.retry_or_fail(run, reason)
+    runs.retry_or_fail(run, reason, after=timedelta(seconds=after))
     log.warning(FEED_FAILED, feed=run.feed, run=run.pk, attempt=run.attempt, reason=reason, final=run.state == State.FAILED)
 
 

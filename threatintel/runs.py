@@ -114,14 +114,14 @@ def finish(run: FeedRun, state: State, *, reason: str = "", rule: str = "") -> N
     _write(run, "state", "reason", "rule", "finished_at", *COUNTS)
 
 
-def retry_or_fail(run: FeedRun, reason: str) -> None:
-    """Queue the run again with back-off, or end it as failed after the last attempt. Raises ClaimLost."""
+def retry_or_fail(run: FeedRun, reason: str, *, after: timedelta = timedelta()) -> None:
+    """Queue the run again with back-off, no sooner than `after`, or end it as failed after the last attempt. Raises ClaimLost."""
     if run.attempt >= MAX_ATTEMPTS:
         finish(run, State.FAILED, reason=reason)
         return
     now = clock.now()
     run.state, run.reason, run.finished_at = State.QUEUED, reason, now
-    run.not_before = now + back_off(run.attempt)
+    run.not_before = now + max(back_off(run.attempt), after)
     run.lease_until = run.not_before
     _write(run, "state", "reason", "finished_at", "not_before", "lease_until", *COUNTS)
 

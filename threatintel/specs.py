@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 class FeedError(Exception):
-    """The other side answered something that cannot be used, or not in time."""
+    """The other side answered something that cannot be used, or not in time. after: seconds that it asks to be left alone."""
+
+    def __init__(self, reason: str, *, after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.after = after
 
 
 class Tlp(StrEnum):
