@@ -157,10 +157,16 @@ def _sum_up(run: FeedRun) -> None:
     if not (run.added or run.changed or run.retired or run.attempt > 1):
         return
     with transaction.atomic():
-        FeedCursor.objects.select_for_update().filter(feed=run.feed).first()
-        live = IndicatorSource.objects.filter(feed=run.feed, revoked=False, context=False).aggregate(n=Count("indicator", distinct=True))["n"]
-        FeedCursor.objects.filter(feed=run.feed).update(live=live)
-        FeedDay.objects.update_or_create(feed=run.feed, day=clock.now().date(), defaults={"live": live})
+        FeedDay.objects.update_or_create(feed=run.feed, day=clock.now().date(), defaults={"live": count_live(run.feed)})
+
+
+def count_live(feed: str) -> int:
+    """How many indicators of the feed are not taken back and no context, written on its cursor."""
+    with transaction.atomic():
+        FeedCursor.objects.select_for_update().filter(feed=feed).first()
+        live: int = IndicatorSource.objects.filter(feed=feed, revoked=False, context=False).aggregate(n=Count("indicator", distinct=True))["n"]
+        FeedCursor.objects.filter(feed=feed).update(live=live)
+    return live
 
 
 def _digest(text: str) -> str:

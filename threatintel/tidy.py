@@ -13,6 +13,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from airgap import clock
 from threatintel import runs
+from threatintel.ingest import count_live
 from threatintel.models import FeedCursor, FeedDay, FeedRun, Indicator, IndicatorSource, SourceChange
 
 INTEL_TIDIED = "intel.tidied"
@@ -38,6 +39,8 @@ def tidy() -> dict[str, int]:
         "days": FeedDay.objects.filter(day__lt=(now - timedelta(days=DAYS_SHOWN)).date()).delete()[0],
         "imports": runs.end_imports(now - CUT_OFF),
     }
+    for feed in FeedCursor.objects.values_list("feed", flat=True):
+        count_live(feed)  # runs count what they change; neither what went now nor what was posted is a run's
     if any(removed.values()):
         log.info(INTEL_TIDIED, **removed)
     return removed

@@ -49,6 +49,16 @@ def test_what_expired_long_ago_goes_and_what_expired_lately_stays() -> None:
     assert left() == {("a", "lately.example")}
 
 
+def test_what_a_feed_has_is_counted_anew() -> None:
+    """Of what goes here, and of what was posted, no run counts anything."""
+    stored("a", "old.example", valid_until=ago(DAYS + 1))
+    stored("b", "posted.example", "other.example")
+    FeedCursor.objects.filter(feed="a").update(live=1)
+    tidy.tidy()
+    assert dict(FeedCursor.objects.values_list("feed", "live")) == {"a": 0, "b": 2}
+    assert not FeedDay.objects.exists()
+
+
 def test_an_indicator_that_another_feed_names_stays() -> None:
     stored("a", "both.example", valid_until=ago(DAYS + 1))
     stored("b", "both.example")
