@@ -357,6 +357,20 @@ def test_a_busy_server_is_left_alone_as_long_as_it_asks_an_hour_at_most(status: 
     assert abs((run.not_before - run.finished_at).total_seconds() - seconds) < 2
 
 
+def test_an_exported_collection_has_each_definition_before_what_it_marks(server: Mirror) -> None:
+    """The server lists it later than the object, or never; whoever imports the file has to know it by then."""
+    red = {"type": "marking-definition", "id": stix_id("marking-definition", "red"), "name": "TLP:RED"}
+    marked = stix_indicator("marked", object_marking_refs=[red["id"]])
+    server.answers[OBJECTS_21] = says({"objects": [marked]})
+    server.answers[f"{OBJECTS_21}{red['id']}/"] = says({"objects": [red]})
+    spec = feed_named(f"taxii:{GROWS}")
+    assert spec is not None
+    kept: list[Any] = []
+    with gated_client(purpose="test", auth=spec.auth) as client:
+        assert [page.tally.skipped for page in taxii.fetch(client, spec, {}, kept.append)] == [{}]
+    assert kept == [red, marked]
+
+
 def endless_same(_given: dict[str, str]) -> dict[str, Any]:
     return envelope(1, more=True, next="again", last="2026-03-01T00:00:00Z")
 

@@ -192,11 +192,12 @@ def _is_last(span: str, first: int, count: int, url: str) -> bool:
 
 def _page(objects: list[Any], cursor: Cursor, stamp: str, markings: "_Markings", keep: Keep) -> Page:
     """Markings are learned and kept first: a page may define them behind what they mark."""
-    for obj in sorted(objects, key=lambda one: not (isinstance(one, dict) and one.get("type") == "marking-definition")):
-        keep(obj)
+    for obj in objects:
         if isinstance(obj, dict):
             markings.reader.learn(obj)
-    markings.ask_for_what_is_undefined(objects)
+    markings.ask_for_what_is_undefined(objects, keep)
+    for obj in sorted(objects, key=lambda one: not (isinstance(one, dict) and one.get("type") == "marking-definition")):
+        keep(obj)
     tally = Tally()
     return Page(records=markings.reader.objects(objects, tally), cursor=cursor, data_date=reached(stamp), tally=tally)
 
@@ -209,7 +210,7 @@ class _Markings:
         self._client, self._url, self._accept = client, url, accept
         self._asked: set[str] = set()
 
-    def ask_for_what_is_undefined(self, objects: list[Any]) -> None:
+    def ask_for_what_is_undefined(self, objects: list[Any], keep: Keep) -> None:
         """Once a marking (TAXII 2.1 section 5.6, Get an Object). A server that does not give it leaves it undefined."""
         for mark in sorted(self.reader.undefined(objects) - self._asked)[: MAX_MARKINGS - len(self._asked)]:
             self._asked.add(mark)
@@ -218,6 +219,7 @@ class _Markings:
                 for obj in _objects(response, self._url)[0]:
                     if isinstance(obj, dict) and obj.get("id") == mark:
                         self.reader.learn(obj)
+                        keep(obj)
 
 
 class _Seen:
