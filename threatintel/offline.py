@@ -10,7 +10,7 @@ import os
 import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
@@ -39,6 +39,8 @@ MAX_BYTES: Final = 4 * 1024**3  # of a file, unpacked
 PAGE: Final = 5000  # objects stored in one transaction
 PAGE_TEXT: Final = 32 * 1024 * 1024  # characters of them, give or take an object
 _CHUNK = 256 * 1024
+_DEFINITION = b'"marking-definition"'
+_EARLY = 512 * 1024  # bytes, fewer than the objects of a full page take
 _MAX_PARTS = 5_000_000  # JSON parts of one event or pulse
 State = FeedRun.State
 Progress = Callable[[int], None]  # told how many bytes more were read of the file
@@ -130,9 +132,11 @@ def feed_of(kind: str) -> FeedSpec:
 
 def pages_of(kind: str, file: Carried, progress: Progress = lambda _: None) -> Iterator[Page]:
     """The pages of a file. Raises FeedError for a file of another kind, a broken one, or one that holds nothing of its kind."""
+    reader = _stix_reader(file) if kind == "stix" else StixReader()
     chunks = file.chunks(progress)
     head = next(chunks, b"")
-    pages = {"kev": _kev, "stix": _stix, "misp": _misp, "otx": _otx}[kind](chain((head,) if head else (), chunks))
+    whole = chain((head,) if head else (), chunks)
+    pages = _stix(whole, reader) if kind == "stix" else {"kev": _kev, "misp": _misp, "otx": _otx}[kind](whole)
     try:
         first = next(pages, None)
     except FeedError as error:
@@ -212,9 +216,28 @@ def _kev(chunks: Iterator[bytes]) -> Iterator[Page]:
     yield page_of(meta, rows, {})
 
 
-def _stix(chunks: Iterator[bytes]) -> Iterator[Page]:
-    """Objects one after another: a bundle of any size takes the memory of a page."""
+def _stix_reader(file: Carried) -> StixReader:
+    """It knows the markings of a file that defines some where the objects that they mark may be stored already: that one is read twice."""
     reader = StixReader()
+    with suppress(FeedError):  # the reading that stores says what is wrong
+        if _has_late_definition(file.chunks(lambda _: None)):
+            for obj, _text in read_texts(file.chunks(lambda _: None), "objects"):
+                if isinstance(obj, dict):
+                    reader.learn(obj)
+    return reader
+
+
+def _has_late_definition(chunks: Iterator[bytes]) -> bool:
+    overlap, place = b"", 0
+    for chunk in chunks:
+        if (overlap + chunk).rfind(_DEFINITION) + place - len(overlap) > _EARLY:
+            return True
+        overlap, place = chunk[1 - len(_DEFINITION) :], place + len(chunk)
+    return False
+
+
+def _stix(chunks: Iterator[bytes], reader: StixReader) -> Iterator[Page]:
+    """Objects one after another: a bundle of any size takes the memory of a page."""
     unread: list[Unread] = []
     tally, objects, size = Tally(), 0, 0
     for obj, text in read_texts(chunks, "objects"):

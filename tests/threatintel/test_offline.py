@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tests.plugins.kev import catalogue, row
-from tests.plugins.taxii_server import stix_indicator
+from tests.plugins.taxii_server import stix_id, stix_indicator
 from threatintel import offline
 from threatintel.feeds import json_stream
 from threatintel.models import FeedRun, IndicatorSource
@@ -24,6 +24,22 @@ def test_a_page_of_large_objects_ends_before_its_number_does(tmp_path: Path, mon
     path.write_text(json.dumps({"type": "bundle", "objects": [stix_indicator(n, description="x" * 20_000) for n in range(9)]}))
     with carried(path) as file:
         assert [len(list(page.records)) for page in pages_of("stix", file)] == [3, 3, 3]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_marking_that_a_file_defines_behind_its_first_page_marks_that_page_too(
+    packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offline, "PAGE", 10)
+    red = {"type": "marking-definition", "id": stix_id("marking-definition", "red"), "definition_type": "tlp", "definition": {"tlp": "red"}}
+    marked = [stix_indicator(n, description="x" * 50_000, object_marking_refs=[red["id"]]) for n in range(25)]
+    content = json.dumps({"type": "bundle", "objects": [*marked, red]}).encode()
+    path = tmp_path / "bundle.json"
+    path.write_bytes(gzip.compress(content) if packed else content)
+    call_command("import_feed", "stix", str(path), stdout=io.StringIO())
+    assert list(IndicatorSource.objects.values_list("tlp", flat=True)) == ["red"] * 25
+    assert (FeedRun.objects.get().added, FeedRun.objects.get().skips) == (25, {})
 
 
 @pytest.mark.parametrize("kind", ["misp", "otx", "kev"])
