@@ -8,6 +8,7 @@ Pages are ordered by number, in which no change moves an event. Unpublished even
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -36,10 +37,13 @@ def fetch(client: Client, spec: FeedSpec, cursor: Cursor, keep: Keep = keep_noth
     for number in range(first, MAX_PAGES + 1):
         tally, ids = Tally(), list[str]()
         objects: list[Unread] = []
-        page, beyond = _page(client, spec.url, since, number)
-        if beyond:
-            tally.skip(TOO_LARGE, beyond)
-        for event, clock in page:
+        beyond = 0
+        for found in _page(client, spec.url, since, number):
+            if found is None:
+                tally.skip(TOO_LARGE)
+                beyond += 1
+                continue
+            event, clock = found
             keep(event)
             began = began or clock
             ids.append(str(event.get("uuid") or event.get("id")))
@@ -64,23 +68,23 @@ def fetch(client: Client, spec: FeedSpec, cursor: Cursor, keep: Keep = keep_noth
     raise FeedError(f"{urlsplit(spec.url).hostname} has more than {MAX_PAGES} pages of events.")
 
 
-def _page(client: Client, url: str, since: int, number: int) -> tuple[list[tuple[Any, int]], int]:
-    """The events of a page, and how many more it has that are too large for one answer each. A page that is too large is asked for event by event."""
-    try:
-        return list(_events(client, url, since, number, LIMIT)), 0
-    except BodyTooLarge:
-        found: list[tuple[Any, int]] = []
-        beyond = 0
-    for place in range((number - 1) * LIMIT + 1, number * LIMIT + 1):
+def _page(client: Client, url: str, since: int, number: int) -> Iterator[tuple[Any, int] | None]:
+    """The events of a page, None for one that is larger than an answer may be: a page that is too large is asked for event by event from there on."""
+    read = 0
+    with suppress(BodyTooLarge):
+        for found in _events(client, url, since, number, LIMIT):
+            yield found
+            read += 1
+        return
+    for place in range((number - 1) * LIMIT + read + 1, number * LIMIT + 1):
         try:
-            one = list(_events(client, url, since, place, 1))
+            alone = list(_events(client, url, since, place, 1))
         except BodyTooLarge:
-            beyond += 1
+            yield None
             continue
-        if not one:
-            break
-        found += one
-    return found, beyond
+        if not alone:
+            return
+        yield from alone
 
 
 def _events(client: Client, url: str, since: int, number: int, limit: int) -> Iterator[tuple[Any, int]]:
