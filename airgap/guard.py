@@ -2,8 +2,8 @@
 
 Two parts. An audit hook (PEP 578) sees look-ups, connects and datagrams of every client that goes through `socket`, also of
 those that took their functions before the hook was there. Wrappers (guard_wrappers.py) do what the hook cannot: they remember
-what names resolved to, resolve the name of `sock.connect((name, port))` first, which C code would look up before the hook is
-asked, see the target of a proxied request, and put the guard into Python children of multiprocessing.
+what names resolved to, resolve the name of `sock.connect((name, port))` and `sock.bind((name, port))` first, which C code would
+look up before the hook is asked, see the target of a proxied request, and put the guard into Python children of multiprocessing.
 
 It is a loud second layer, not a sandbox: C libraries that open sockets themselves and other child processes are not seen
 (THREAT_MODEL.md). With the air gap off nothing is patched and no hook is added. A hook cannot be removed: install once a process.
@@ -41,7 +41,6 @@ RESOLVER_PORTS: Final = frozenset({53, 853, 5353})
 _INET = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
 _LOCAL_FAMILIES = frozenset(int(getattr(socket, name)) for name in ("AF_UNIX", "AF_NETLINK", "AF_ALG") if hasattr(socket, name))
 _PLAIN_KINDS = frozenset({int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)})
-_family_of: Callable[[Any], int] = _socket.socket.family.__get__  # a subclass may say something else
 _CONNECT = re.compile(rb"CONNECT ([!-~]{1,300}) HTTP/1\.[01]\r\n")
 
 
@@ -160,7 +159,7 @@ class Guard:
     def _on_connect(self, sock: Any, address: Any = None, *_: Any) -> None:
         if address is None:  # sendmsg on a connected socket
             return
-        family = int(_family_of(sock)) if isinstance(sock, _socket.socket) else int(getattr(sock, "family", -1))
+        family = family_of(sock)
         if family in _LOCAL_FAMILIES:
             return
         if family not in _INET:
@@ -330,6 +329,11 @@ def plain_address(address: Any) -> tuple[Any, ...] | None:
     with contextlib.suppress(TypeError):
         return (host, operator.index(parts[1]), *parts[2:])
     return None
+
+
+def family_of(sock: Any) -> int:
+    """The address family as C has it; a subclass may say something else."""
+    return int(_socket.socket.family.__get__(sock)) if isinstance(sock, _socket.socket) else int(getattr(sock, "family", -1))
 
 
 def _port(port: Any) -> int | None:

@@ -69,15 +69,16 @@ def wrap_sockets() -> None:
 
 
 def _wrap_socket_class(cls: Any) -> None:
-    from airgap.guard import is_literal, plain_address
+    from airgap.guard import family_of, is_literal, plain_address
 
     def resolved(sock: Any, address: Any) -> Any:
-        if int(sock.family) not in _INET or (plain := plain_address(address)) is None:
+        family = family_of(sock)
+        if family not in _INET or (plain := plain_address(address)) is None:
             return address
         name = plain[0]
         if name == "" or is_literal(name):
             return plain
-        answer = socket.getaddrinfo(name, plain[1], sock.family, sock.type)[0][4]
+        answer = socket.getaddrinfo(name, plain[1], family, sock.type)[0][4]
         return (*answer[:2], *plain[2:]) if len(plain) > 2 else answer
 
     def wrap(method: str, position: int) -> None:
@@ -92,6 +93,7 @@ def _wrap_socket_class(cls: Any) -> None:
         call.__name__ = method
         setattr(cls, method, call)
 
+    wrap("bind", 0)  # sends nothing, but a name is looked up; source_address of many clients comes here too
     wrap("connect", 0)
     wrap("connect_ex", 0)
     wrap("sendto", -1)  # sendto(data, address) and sendto(data, flags, address)

@@ -209,8 +209,27 @@ def test_types_that_say_one_thing_to_python_and_another_to_c_hide_nothing(tmp_pa
 socket.socket().connect(type("T", (tuple,), {"__getitem__": lambda s, i: ("127.0.0.1", 80)[i], "__iter__": lambda s: iter(("127.0.0.1", 80))})((L, 80)))
 socket.getaddrinfo(type("S", (str,), {"lower": lambda s: "localhost", "isascii": lambda s: True, "__str__": lambda s: "localhost"})("evil.example.com"), 80)
 type("S", (socket.socket,), {"family": 1})(socket.AF_INET).connect((L, 80))
+type("S", (socket.socket,), {"family": 1})(socket.AF_INET).connect(("evil.example.com", 80))
+type("S", (socket.socket,), {"family": 1})(socket.AF_INET, UDP).sendto(b"x", ("evil.example.com", 80))
 """
-    assert tries(code, tmp_path) == ["connect 192.0.2.1 80", "dns evil.example.com 80", "connect 192.0.2.1 80"]
+    assert tries(code, tmp_path) == ["connect 192.0.2.1 80", "dns evil.example.com 80", "connect 192.0.2.1 80", *["dns evil.example.com 80"] * 2]
+
+
+def test_a_name_to_bind_to_is_judged_before_it_is_looked_up(tmp_path: Path) -> None:
+    """C looks it up inside bind(), and no event tells of that: servers, and clients with an address to send from."""
+    code = """
+socket.socket().bind(("evil.example.com", 0))
+socket.socket(type=UDP).bind((b"evil.example.com", 0))
+socket.create_server(("evil.example.com", 0))
+socket.create_connection(("127.0.0.1", 9), 1, source_address=("evil.example.com", 0))
+__import__("socketserver").UDPServer(("evil.example.com", 0), None)
+__import__("multiprocessing.connection").connection.Listener(("evil.example.com", 0))
+socket.socket().bind(("localhost", 0))
+socket.socket().bind(("", 0))
+socket.socket(socket.AF_INET6).bind(("::1", 0, 0, 0))
+socket.socket(socket.AF_UNIX).bind(str(folder / "socket"))
+"""
+    assert tries(code, tmp_path) == ["dns evil.example.com None"] * 6 + ["passed"] * 4
 
 
 def test_raw_and_packet_sockets_are_refused_and_plain_ones_are_not(tmp_path: Path) -> None:

@@ -51,6 +51,10 @@ class Attempt:
     error: str = ""
 
 
+class FalseFamily(socket.socket):
+    family = socket.AF_UNIX  # type: ignore[assignment]
+
+
 def udp() -> socket.socket:
     return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
@@ -231,6 +235,9 @@ NAMES_ONLY: dict[str, Call] = {
     "early-bound getaddrinfo": lambda host: early_getaddrinfo(host, 443),
     "gethostbyname": lambda host: socket.gethostbyname(host),
     "gethostbyname_ex": lambda host: socket.gethostbyname_ex(host),
+    "bind": lambda host: socket.socket().bind((host, 0)),
+    "source address": lambda host: socket.create_connection(("127.0.0.1", 9), 2, source_address=(host, 0)),
+    "a false family": lambda host: FalseFamily(socket.AF_INET, socket.SOCK_STREAM).connect((host, 443)),
 }
 ADDRESSES_ONLY: dict[str, Call] = {
     "getnameinfo": lambda host: socket.getnameinfo((host, 443), 0),
