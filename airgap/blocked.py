@@ -4,6 +4,7 @@ AirgapBlocked(RuntimeError)     the policy refused; a RuntimeError, so that no r
 """
 
 from airgap.events import Layer
+from airgap.hosts import shown_host
 from airgap.policy import Decision
 
 
@@ -13,6 +14,6 @@ class AirgapBlocked(RuntimeError):
     def __init__(self, decision: Decision, *, host: str, port: int | None, layer: Layer) -> None:
         super().__init__(decision.reason)
         self.decision = decision
-        self.host = host
+        self.host = shown_host(host)
         self.port = port
         self.layer = layer

@@ -17,6 +17,7 @@ from django.db.models.functions import Greatest
 
 from airgap import clock
 from airgap.events import storable
+from airgap.hosts import shown_host
 from airgap.policy import Decision, EgressPolicy
 from airgap.segments import OTHER
 
@@ -58,7 +59,7 @@ def note(policy: EgressPolicy, host: str, port: int | None, purpose: str) -> Non
     """Called by the gate when a client turns to a target for the first time and the air gap is off. Sends and writes nothing."""
     decision = sealed(policy).decide_host(host, port)
     if not decision.allowed:
-        _add(_Key(storable(host, 253), port or 0, storable(purpose, 60)), decision)
+        _add(_Key(storable(shown_host(host), 253), port or 0, storable(purpose, 60)), decision)
 
 
 def sealed(policy: EgressPolicy) -> EgressPolicy:

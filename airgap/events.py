@@ -20,6 +20,7 @@ from typing import Final
 
 import structlog
 
+from airgap.hosts import shown_host
 from airgap.policy import Decision, Rule
 from airgap.spool import Spool
 
@@ -56,7 +57,7 @@ class Layer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One refused attempt, already redacted: `url` and `path` hold no user info, query, fragment or token-like segment."""
+    """One refused attempt, already redacted: `host`, `url` and `path` hold no user info, query, fragment or token-like segment."""
 
     host: str
     port: int | None
@@ -248,6 +249,7 @@ def refusal_of(
     tenant: str = "",
 ) -> Refusal:
     """A Refusal for `decision`, redacted, with the calling module filled in."""
+    host = shown_host(host)
     return Refusal(
         host=host,
         port=port,

@@ -104,7 +104,6 @@ class Guard:
 
     def refuse(self, decision: Decision, host: str, port: int | None, layer: Layer, **parts: Any) -> None:
         """Record, then raise; in report mode record only. A refusal while one is being recorded (a log handler that dials) is counted."""
-        host = canonical(host)
         refusal = events.refusal_of(decision, host=host, port=port, layer=layer, purpose="guard", **parts)
         if getattr(self._here, "recording", False):
             events.count(refusal)

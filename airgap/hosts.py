@@ -30,6 +30,9 @@ _LINK_LOCAL6 = IPv6Network("fe80::/10")
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<path>/[^?#]*)?(?P<query>\?[^#]*)?(?:#.*)?", re.DOTALL)
 _USERINFO = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:%-]*")
 _PORT = re.compile(r"[0-9]{1,5}")
+_SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://")
+_AUTHORITY_END = re.compile(r"[/?#\\]")
+_USERINFO_END = re.compile(r"@|%40")
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -198,8 +201,21 @@ def _idn_to_ascii(text: str) -> str | Malformed:
     return modern if modern == legacy else problem
 
 
+def shown_host(text: str) -> str:
+    """A host as it may stand in a row or a line: canonical, or what is left of other text without secrets."""
+    host = Host.parse(text)
+    return str(host) if isinstance(host, Host) else _bare(text)
+
+
+def _bare(text: str) -> str:
+    """Text that came as a host and is none. It is often a whole URL: its user info, path and query are left out."""
+    authority, *rest = _AUTHORITY_END.split(_SCHEME.sub("", text), maxsplit=1)
+    if rest and _USERINFO_END.search(rest[0]):
+        return "(malformed)"  # the user info may have held the slash
+    *userinfo, host = _USERINFO_END.split(authority)
+    return (f"***@{host}" if userinfo else host)[:MAX_NAME]
+
+
 def _shown(text: str) -> str:
-    """Text as it may stand in a reason: printable ASCII only, without user info, at most 80 characters."""
-    bare = text.rsplit("@", 1)[-1] if "@" in text else text
-    bare = re.split(r"[?#]", bare, maxsplit=1)[0]
-    return f"'{ascii(bare)[1:-1][:80]}'"
+    """Text as it may stand in a reason: printable ASCII only, nothing secret, at most 80 characters."""
+    return f"'{ascii(_bare(text))[1:-1][:80]}'"

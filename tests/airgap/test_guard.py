@@ -448,6 +448,32 @@ print([record.key[1] for waiting in waiting_segments(folder) for record in waiti
     assert run(code, tmp_path) == "[0]"
 
 
+def test_a_url_in_a_hosts_place_leaves_no_secret_in_row_line_or_error(tmp_path: Path) -> None:
+    """Clients that split a URL carelessly, or were given one where a host belongs: user info, path and query stay out."""
+    code = f"""
+{TRY}
+import http.client, structlog, urllib.request
+lines, errors = [], []
+structlog.configure(processors=[lambda _logger, _name, line: lines.append(repr(line)) or ""], logger_factory=structlog.ReturnLoggerFactory())
+for act in (
+    lambda: socket.create_connection(("redis://:hunter2@redis:6379/0", 6379)),
+    lambda: socket.socket().connect(("hunter2@intel.corp", 443)),
+    lambda: urllib.request.urlopen("http://hunter2@intel.corp/"),
+    lambda: http.client.HTTPSConnection("hooks.slack.com/services/T0/B0/hunter2").request("GET", "/"),
+):
+    try:
+        act()
+    except AirgapBlocked as error:
+        errors.append(repr((str(error), error.host)))
+from airgap import events
+from airgap.segments import waiting_segments
+events.recorder().spool.seal()
+rows = [record for waiting in waiting_segments(folder) for record in waiting.read().records]
+print(json.dumps([sorted(row.key[0] for row in rows), len(lines), len(errors), "hunter2" in repr([rows, lines, errors])]))
+"""
+    assert json.loads(run(code, tmp_path)) == [["***@intel.corp", "***@intel.corp", "***@redis:6379", "hooks.slack.com"], 4, 4, False]
+
+
 def test_a_thread_that_a_package_started_is_named_by_the_package(tmp_path: Path) -> None:
     package = tmp_path / "site-packages" / "telemetry_sdk"
     package.mkdir(parents=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airgap.hosts import Host, Malformed, Url
+from airgap.hosts import Host, Malformed, Url, shown_host
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,34 @@ def test_a_malformed_reason_shows_no_user_info_and_no_query() -> None:
         assert isinstance(url, Malformed)
         assert "hunter2" not in url.reason
         assert "t0psecret" not in url.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Intel.Example.COM.", "intel.example.com"),
+        ("::FFFF:8.8.8.8", "8.8.8.8"),
+        ("ollama.", "ollama."),
+        ("134744072", "134744072"),
+        ("hunter2@intel.corp", "***@intel.corp"),
+        ("user:hunter2%40intel.corp", "***@intel.corp"),
+        ("redis://:hunter2@redis:6379", "***@redis:6379"),
+        ("redis://:hunter2@redis:6379/0", "***@redis:6379"),
+        ("redis://:hunt/er2@redis:6379", "(malformed)"),
+        ("redis://:hunt@er/2@redis:6379", "(malformed)"),
+        ("hooks.slack.com/services/T0/B0/hunter2", "hooks.slack.com"),
+        ("https://hooks.slack.com/services/T0/B0/hunter2", "hooks.slack.com"),
+        ("intel.corp?token=hunter2", "intel.corp"),
+        ("intel.corp#hunter2", "intel.corp"),
+        ("intel.corp\\hunter2", "intel.corp"),
+        ("", ""),
+    ],
+)
+def test_what_came_as_a_host_is_shown_without_secrets(text: str, shown: str) -> None:
+    """Whole URLs are handed to clients in a host's place often enough."""
+    assert shown_host(text) == shown
+    host = Host.parse(text)
+    assert "hunt" not in (host.reason if isinstance(host, Malformed) else host.text)
 
 
 @pytest.mark.parametrize(

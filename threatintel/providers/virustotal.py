@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import structlog
 
+from airgap.hosts import shown_host
 from airgap.transport import AirgapBlocked, Client, gated_client
 from threatintel.poll import plain_error
 from threatintel.providers.answers import LiveAnswer, Pair, Path, Provider, Verdict
@@ -54,7 +55,7 @@ class _Refused(Exception):
 
 def ask(provider: Provider, pairs: Sequence[Pair]) -> LiveAnswer:
     """Verdicts of the first MAX_VALUES values, as far as the time goes."""
-    host = urlsplit(provider.url).hostname or ""
+    host = shown_host(urlsplit(provider.url).hostname or "")  # as a refusal names it
     if why := _rests(provider.url):
         return LiveAnswer(Path.FALLBACK, why)
     verdicts: dict[Pair, Verdict] = {}
