@@ -474,6 +474,20 @@ print(json.dumps([sorted(row.key[0] for row in rows), len(lines), len(errors), "
     assert json.loads(run(code, tmp_path)) == [["***@intel.corp", "***@intel.corp", "***@redis:6379", "hooks.slack.com"], 4, 4, False]
 
 
+def test_a_refusal_comes_out_of_a_process_pool_as_itself(tmp_path: Path) -> None:
+    code = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+guard.install(EgressPolicy.from_text("1", ""), folder)
+with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
+    try:
+        pool.submit(socket.create_connection, ("192.0.2.1", 80)).result(20)
+    except AirgapBlocked as error:
+        print(error.host, error.port, error.layer, error.decision.rule, pool.submit(len, "abc").result(20))
+"""
+    assert run(code, tmp_path) == "192.0.2.1 80 connect public 3"
+
+
 def test_a_thread_that_a_package_started_is_named_by_the_package(tmp_path: Path) -> None:
     package = tmp_path / "site-packages" / "telemetry_sdk"
     package.mkdir(parents=True)
