@@ -95,4 +95,8 @@ def _canonical_addresses(name: str, port: int) -> frozenset[str]:
 
 def _addresses(host: str, port: int) -> list[str]:
     answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
+    return list(dict.fromkeys(_with_zone(*answer[4]) for answer in answers))
+
+
+def _with_zone(address: str | int, _port: str | int | bytes, _flow: int = 0, scope: int = 0) -> str:
+    return f"{address}%{scope}" if scope else str(address)

@@ -58,6 +58,22 @@ def spooled(folder: Path) -> list[tuple[str, str, str]]:
     return [(record.key[0], record.key[3], record.key[4]) for waiting in waiting_segments(folder) for record in waiting.read().records]
 
 
+def test_the_zone_of_a_link_local_address_is_dialled_too(airgapped: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python answers with the zone's number beside the address; without it the kernel knows no interface to send from."""
+    airgapped("")
+    dialled: list[str] = []
+
+    def refused(address: tuple[str, int], *_args: object, **_kwargs: object) -> socket.socket:
+        dialled.append(address[0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::77", 80, 0, 3))])
+    monkeypatch.setattr(socket, "create_connection", refused)
+    with gated_client(purpose="test") as client, pytest.raises(httpx.ConnectError):
+        client.get("http://[fe80::77%25eth0]/")
+    assert dialled == ["fe80::77%3"]
+
+
 @pytest.mark.parametrize(
     ("url", "rule"),
     [
