@@ -310,7 +310,7 @@ def text_of(value: Any) -> str | None:
     if isinstance(value, str):
         return str.__str__(value)  # a subclass cannot say one thing here and another to C
     if isinstance(value, bytes | bytearray):
-        return bytes(value).decode("ascii", "backslashreplace")
+        return bytes(memoryview(value)).decode("ascii", "backslashreplace")  # nor can one of these
     return None
 
 
