@@ -239,9 +239,10 @@ def allowlist_entry(host: str, port: int | None, rule: str) -> str:
         return ""
     text = host if port is None else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        return str(AllowEntry.parse(text))
+        entry = AllowEntry.parse(text)
     except PolicyError:  # "(raw socket)" and other text in place of a host
         return ""
+    return str(entry) if EgressPolicy(True, (entry,)).decide_host(host, port).rule is Rule.ALLOWLISTED else ""  # none permits `ollama.`
 
 
 def classify(url_or_host: str) -> Rule:

@@ -87,6 +87,11 @@ def test_a_rule_that_no_entry_overrules_offers_none(rule: str) -> None:
     assert allowlist_entry(target(rule=rule)) == ""
 
 
+def test_a_name_that_asks_the_dns_root_is_offered_no_entry() -> None:
+    """`ollama` on the list is the service of that name; `ollama.` stays refused."""
+    assert allowlist_entry(target(host="ollama.", port=11434)) == ""
+
+
 def test_why_is_what_the_gate_said_else_what_the_rule_means() -> None:
     assert why(target(), "Because.") == "Because."
     assert why(target(), "") == "This is a public name or address, and not on AISOC_AIRGAP_ALLOWLIST."
