@@ -293,7 +293,7 @@ class Environment:
         proxy_url,
         "",
         example="http://proxy.corp:3128",
-        help="Proxy of gated clients; proxy and target must both pass.",
+        help="Proxy of gated clients, of requests to internal hosts too; proxy and target must both pass.",
         secret=True,
     )
     ca_bundle: str = variable(
