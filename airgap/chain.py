@@ -15,13 +15,15 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import structlog
+from django.db.models import Max
 
 from airgap.ed25519 import SigningKey, is_signed
-from airgap.events import AIRGAP_DAY_SEALED
+from airgap.events import AIRGAP_DAY_SEALED, AIRGAP_HEAD_NOT_SIGNED
 from airgap.models import DayHead, DrainedSegment, EgressEvent, TrailHead
 from airgap.walk import Part, Walked, parts_of, row_text, walk_all
 
 GENESIS: Final = "0" * 64
+ANEW: Final = "f" * 64  # what a chain starts from that was begun anew behind a head that nobody signed: no row's digest
 STEP: Final = timedelta(days=2)  # more at once is a clock that was wrong or is wrong now, or a deployment that stood still
 _TRIES = 20
 _MOST_STRAYS = 100  # rows outside the chain that are told
@@ -54,21 +56,38 @@ class HeadLost(Exception):
     """There is a trail and no head of it: somebody removed it, or a restore left it out. Nothing is drained until that is looked at."""
 
 
-def locked_head() -> TrailHead:
-    """The head, locked for the transaction: drains of all processes follow one another here. Raises HeadLost."""
+def locked_head(key: SigningKey) -> TrailHead:
+    """The head, locked for the transaction: drains of all processes follow one another here. Raises HeadLost.
+
+    One that the key has not signed so is not signed now either, which would make it good: the chain begins anew behind it.
+    """
     head = TrailHead.objects.select_for_update().filter(id=TrailHead.ONLY).first()
     if head is not None:
+        if head.key != key.fingerprint or not is_signed(key.public, head.signature, _text_of_open(head)):
+            _begin_anew(head, key)
         return head
     start = {"digest": GENESIS, "start": GENESIS, "removed_digest": GENESIS, "signature": "", "key": ""}
     head, created = TrailHead.objects.select_for_update().get_or_create(id=TrailHead.ONLY, defaults=start)
-    if created and _was_begun():  # looked at only now: another process may have stored the first head and rows meanwhile
-        raise HeadLost("There are rows or heads of finished days, and no airgap_trailhead.")
+    if created:
+        if _was_begun():  # looked at only now: another process may have stored the first head and rows meanwhile
+            raise HeadLost("There are rows or heads of finished days, and no airgap_trailhead.")
+        save_signed(head, key)
     return head
 
 
+def _begin_anew(head: TrailHead, key: SigningKey) -> None:
+    """Leave the day as it was found, with the signature that does not fit, and continue no day: both show at every walk, for good."""
+    log.error(AIRGAP_HEAD_NOT_SIGNED, day=str(head.day), position=head.position, digest=head.digest, key=head.key)
+    if head.day is not None and head.position >= head.first_position:
+        DayHead.objects.get_or_create(first_position=head.first_position, defaults=_as_day(head) | {"signature": head.signature, "key": head.key})
+    head.position = max(head.position, EgressEvent.objects.aggregate(last=Max("position"))["last"] or 0)
+    head.day, head.start, head.digest, head.first_position, head.attempts = None, ANEW, ANEW, head.position + 1, 0
+    save_signed(head, key)
+
+
 def is_headless() -> bool:
-    """Whether anything says that there was a trail, without its head."""
-    return _was_begun() and not TrailHead.objects.exists()  # in this order: the first head is stored together with the first rows
+    """Whether anything says that there was a trail, without its head or the head's day."""
+    return _was_begun() and not TrailHead.objects.exclude(day=None).exists()  # in this order: the first head is stored together with the first rows
 
 
 def _was_begun() -> bool:
@@ -103,16 +122,7 @@ def begin_day(head: TrailHead, today: date, key: SigningKey) -> bool:
     if head.day is not None and head.position >= head.first_position:
         sealed = True
         text = head_text(head.day, head.first_position, head.position, head.attempts, head.start, head.digest)
-        DayHead.objects.create(
-            day=head.day,
-            first_position=head.first_position,
-            last_position=head.position,
-            attempts=head.attempts,
-            start=head.start,
-            digest=head.digest,
-            signature=key.sign(text),
-            key=key.fingerprint,
-        )
+        DayHead.objects.create(first_position=head.first_position, **_as_day(head), signature=key.sign(text), key=key.fingerprint)
         log.info(
             AIRGAP_DAY_SEALED,
             day=str(head.day),
@@ -124,6 +134,10 @@ def begin_day(head: TrailHead, today: date, key: SigningKey) -> bool:
         )
     head.day, head.start, head.first_position, head.attempts = today, head.digest, head.position + 1, 0
     return sealed
+
+
+def _as_day(head: TrailHead) -> dict[str, Any]:
+    return {"day": head.day, "last_position": head.position, "attempts": head.attempts, "start": head.start, "digest": head.digest}
 
 
 def seal_finished_day(head: TrailHead, now: datetime, key: SigningKey) -> None:

@@ -122,7 +122,7 @@ def _store(segments: list[Segment]) -> int:
     now = clock.now()
     rows = [row for segment in segments for row in _rows(segment)]
     with transaction.atomic():
-        chain.locked_head()  # before a receipt says that there was a trail
+        chain.locked_head(deployment_key())  # before a receipt says that there was a trail
         DrainedSegment.objects.bulk_create([DrainedSegment(name=segment.name, digest=segment.digest, drained_at=now) for segment in segments])
         append(rows, now)
     return sum(row.count for row in rows)
@@ -146,7 +146,8 @@ def _is_taken(segment: Segment, record: Record) -> bool:
 
 def append(rows: list[EgressEvent], now: datetime) -> None:
     """Put rows at the end of the trail: chained, stored, added to the totals. Within a transaction, which holds the trail's head."""
-    chain.append(chain.locked_head(), rows, now, deployment_key())
+    key = deployment_key()
+    chain.append(chain.locked_head(key), rows, now, key)
     _insert(rows)
     totals.add(rows)
 

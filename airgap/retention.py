@@ -36,7 +36,7 @@ def tidy() -> None:
     head = TrailHead.objects.first()
     if head is not None and head.day is not None and head.day != today:
         with transaction.atomic():
-            head = chain.locked_head()
+            head = chain.locked_head(deployment_key())
             chain.seal_finished_day(head, now, deployment_key())
     if head is None or head.steady_since is None or today <= head.steady_since:
         return  # the clock has stepped by days; were it wrong, a day's patience keeps the trail
@@ -64,7 +64,7 @@ def _remove_rows(first: date) -> None:
 def _remove_some(last: int) -> bool:
     """Whether there was something to remove."""
     with transaction.atomic():
-        head = chain.locked_head()
+        head = chain.locked_head(deployment_key())
         upto = min(last, head.removed + BATCH)
         if upto <= head.removed:
             return False

@@ -102,9 +102,54 @@ def test_a_day_computed_anew_does_not_fit_its_signature(tamper: "Callable[..., N
     }
 
 
+OPEN_DAY_FORGED = (
+    "UPDATE airgap_trailhead SET digest = '{0}'",
+    "UPDATE airgap_egressevent SET host = 'innocent.corp', digest = '{0}' WHERE position = 7",
+)
+OPEN_DAY_CUT = "DELETE FROM airgap_egressevent WHERE position > 5", "UPDATE airgap_trailhead SET position = 5, digest = start, attempts = 0"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        OPEN_DAY_FORGED,
+        OPEN_DAY_CUT,
+        (*OPEN_DAY_CUT, "UPDATE airgap_trailhead SET day = NULL"),
+        ("DELETE FROM airgap_egressevent WHERE position > 5", "UPDATE airgap_trailhead SET day = NULL"),
+        ("UPDATE airgap_trailhead SET position = 6",),
+        ("DELETE FROM airgap_egressevent", "DELETE FROM airgap_dayhead", "UPDATE airgap_trailhead SET position = 0, day = NULL"),
+    ],
+)
+def test_a_later_drain_signs_nothing_that_was_forged_into_the_open_day(statements: tuple[str, ...], tamper: "Callable[..., None]") -> None:
+    """Nor does the night that passes without one. And what is refused afterwards is stored all the same."""
+    three_days()
+    DrainedSegment.objects.create(name="x", digest="", drained_at=START)
+    forged = EgressEvent.objects.get(position=7)
+    forged.host = "innocent.corp"
+    digest = row_digest(EgressEvent.objects.get(position=6).digest, forged)
+    for statement in statements:
+        tamper(statement.format(digest))
+    assert found()
+    drained(event(6, "h.example"), now=START + 2 * DAY)
+    assert found()
+    drained(event(7, "i.example"), now=START + 3 * DAY)
+    assert found()
+    assert set(EgressEvent.objects.values_list("host", flat=True)) >= {"h.example", "i.example"}
+    assert TrailHead.objects.get().key == deployment_key().fingerprint
+
+
+def test_a_night_without_a_drain_signs_nothing_that_was_forged(at: "Callable[[datetime], None]", tamper: "Callable[..., None]") -> None:
+    three_days()
+    tamper("DELETE FROM airgap_egressevent WHERE position > 5")
+    tamper("UPDATE airgap_trailhead SET position = 5, digest = start, attempts = 0")
+    live_through(at, START + 5 * DAY)
+    assert found()
+
+
 def test_heads_signed_by_a_stranger_are_not_believed() -> None:
     with transaction.atomic():
-        chain.append(chain.locked_head(), [row := event(0)], START, read_key("A" * 43 + "="))
+        stranger = read_key("A" * 43 + "=")
+        chain.append(chain.locked_head(stranger), [row := event(0)], START, stranger)
         EgressEvent.objects.bulk_create([row])
     assert ["not trusted" in broken.what for broken in found()] == [True]
 
