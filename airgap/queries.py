@@ -151,7 +151,10 @@ def _shown(record: dict[str, Any]) -> dict[str, Any]:
 # ── Overviews ────────────────────────────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of time up to now, in `bars` steps that begin on the clock (UTC), summed from these totals."""
+    """A stretch of time up to now, in `bars` steps that begin on the clock (UTC), summed from these totals.
+
+    One step more than it is long: the step that it begins in counts whole, rather one attempt too many than one too few.
+    """
 
     word: str
     title: str
@@ -169,10 +172,10 @@ class Span:
 
 
 SPANS: Final = (
-    Span("1h", "Last hour", 5 * MINUTE, 12, EgressTotal.Span.FIVE_MINUTES),
-    Span("24h", "Last 24 h", HOUR, 24, EgressTotal.Span.HOUR),
-    Span("7d", "Last 7 days", 6 * HOUR, 28, EgressTotal.Span.HOUR),
-    Span("30d", "Last 30 days", 24 * HOUR, 30, EgressTotal.Span.DAY),
+    Span("1h", "Last hour", 5 * MINUTE, 13, EgressTotal.Span.FIVE_MINUTES),
+    Span("24h", "Last 24 h", HOUR, 25, EgressTotal.Span.HOUR),
+    Span("7d", "Last 7 days", 6 * HOUR, 29, EgressTotal.Span.HOUR),
+    Span("30d", "Last 30 days", 24 * HOUR, 31, EgressTotal.Span.DAY),
 )
 MAX_GROUPS: Final = 25
 MAX_GROUPS_OF_A_HOST: Final = 1000

@@ -10,6 +10,7 @@ from airgap import queries, totals
 from airgap.models import EgressEvent, EgressTotal
 from airgap.queries import SPANS, EventFilter, attempts_lately, choices, overview
 from airgap.segments import OTHER
+from airgap.trail_items import attempts_since
 from tests.airgap.trail import START, drained, event
 
 pytestmark = pytest.mark.django_db
@@ -77,6 +78,18 @@ def test_an_overview_counts_what_its_span_holds(span: queries.Span) -> None:
     assert len(found.bars) == span.bars
     assert (found.bars[0], sum(count for _start, count in found.bars)) == ((inside, 3), 7)
     assert found.bars[-1][0] <= NOW < found.bars[-1][0] + span.step
+
+
+@pytest.mark.parametrize(("number", "length"), [(0, timedelta(hours=1)), (1, timedelta(days=1)), (2, timedelta(days=7)), (3, timedelta(days=30))])
+def test_no_attempt_of_the_whole_span_is_left_out_as_none_is_of_the_checklist(number: int, length: timedelta) -> None:
+    """Also at the end of an hour: what was refused 23 h 59 min ago is of the last 24 h."""
+    span = SPANS[number]
+    for now in (NOW, NOW.replace(minute=59, second=59)):
+        first = (now - length).replace(second=0) + timedelta(minutes=1)
+        before = overview(EventFilter(), span, now).attempts
+        drained(event(minute=first, count=3), now=now)
+        assert overview(EventFilter(), span, now).attempts == before + 3
+        assert attempts_since(now - length, now).aggregate(n=Sum("count"))["n"] >= 3
 
 
 def test_groups_are_callers_and_hosts_with_the_most_frequent_first() -> None:

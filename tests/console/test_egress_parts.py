@@ -132,13 +132,13 @@ def bars(span: Any, **counts: int) -> list[tuple[datetime, int]]:
 
 
 def test_bars_are_as_high_as_their_numbers_and_say_them() -> None:
-    drawn = chart(DAY, bars(DAY, at3=6, at23=3), {})
+    drawn = chart(DAY, bars(DAY, at4=6, at24=3), {})
     assert [bar.height for bar in drawn.bars if bar.height != "0.0"] == ["184.0", "92.0"]
-    assert drawn.bars[3].title == "2026-01-30 16:00Z: 6 attempts"
-    assert drawn.bars[4].title == "2026-01-30 17:00Z: 0 attempts"
-    assert [row.attempts for row in drawn.rows] == [0, 0, 0, 6, *[0] * 19, 3]
+    assert drawn.bars[4].title == "2026-01-30 16:00Z: 6 attempts"
+    assert drawn.bars[5].title == "2026-01-30 17:00Z: 0 attempts"
+    assert [row.attempts for row in drawn.rows] == [0, 0, 0, 0, 6, *[0] * 19, 3]
     assert drawn.description == (
-        "From 2026-01-30 13:00Z to now: 9 attempts in all, the most (6) in the hour from 2026-01-30 16:00Z. "
+        "From 2026-01-30 12:00Z to now: 9 attempts in all, the most (6) in the hour from 2026-01-30 16:00Z. "
         "Marks: none. The same numbers are in the table below."
     )
 
@@ -157,8 +157,8 @@ def test_nothing_is_drawn_as_an_empty_chart_with_its_axis() -> None:
 @pytest.mark.parametrize(
     ("span", "labels"),
     [
-        (HOUR, ["11:40", "11:50", "12:00", "12:10", "12:20"]),
-        (DAY, ["15:00", "18:00", "21:00", "31 Jan", "03:00", "06:00", "09:00"]),
+        (HOUR, ["11:30", "11:40", "11:50", "12:00", "12:10", "12:20"]),
+        (DAY, ["12:00", "15:00", "18:00", "21:00", "31 Jan", "03:00", "06:00", "09:00"]),
         (WEEK, ["25 Jan", "26 Jan", "27 Jan", "28 Jan", "29 Jan", "30 Jan", "31 Jan"]),
         (MONTH, ["2 Jan", "7 Jan", "12 Jan", "17 Jan", "22 Jan", "27 Jan"]),
     ],
@@ -187,12 +187,12 @@ def test_the_policy_before_the_span_counts() -> None:
 
 
 def test_two_marks_of_one_step_stand_side_by_side_and_say_their_numbers() -> None:
-    first = bars(DAY)[5][0]
-    drawn = chart(DAY, bars(DAY), {first: Marks(2, 1), bars(DAY)[9][0]: Marks(1)})
+    first = bars(DAY)[6][0]
+    drawn = chart(DAY, bars(DAY), {first: Marks(2, 1), bars(DAY)[10][0]: Marks(1)})
     assert [mark.kind for mark in drawn.marks] == ["start", "change", "start"]
     assert float(drawn.marks[1].x) - float(drawn.marks[0].x) == pytest.approx(12, abs=0.1)
     assert drawn.marks[0].title == "2026-01-30 18:00Z: 2 processes started"
-    assert drawn.rows[5].marks == "2 processes started; policy changed in 1 process"
+    assert drawn.rows[6].marks == "2 processes started; policy changed in 1 process"
     assert "Marks: 3 processes started; policy changed in 1 process." in drawn.description
 
 
@@ -248,7 +248,7 @@ def test_a_cursor_comes_back_as_it_went() -> None:
 def test_addresses_carry_the_filters_and_the_api_gets_since_in_full_and_no_node() -> None:
     asked = read("span=1h&node=vm&host=a.example&rule=public")
     assert asked.query() == "?span=1h&node=vm&rule=public&host=a.example"
-    assert asked.api_query(NOW) == "?since=2026-01-31T11:35:00Z&rule=public&host=a.example"
+    assert asked.api_query(NOW) == "?since=2026-01-31T11:30:00Z&rule=public&host=a.example"
     assert read(asked.query()[1:]).words == asked.words
 
 
