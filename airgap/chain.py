@@ -227,6 +227,11 @@ def position() -> int:
     return _head().position
 
 
+def removed_through() -> date | None:
+    """The last day of which retention has removed rows; None while it has removed none."""
+    return DayHead.objects.filter(first_position__lte=_head().removed).order_by("-first_position").values_list("day", flat=True).first()
+
+
 def summary(days: int) -> dict[str, Any]:
     """The heads as a report carries them: what was signed of each, its signature and key. The latest `days` finished days."""
     head, every = _heads()

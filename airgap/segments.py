@@ -185,3 +185,8 @@ def unreadable(directory: Path) -> int:
 def backlog(directory: Path) -> int:
     """How many complete segments wait for the drain."""
     return sum(1 for _ in directory.glob("*.sealed"))
+
+
+def damaged(directory: Path) -> int:
+    """How many segments were set aside: what was refused there is not in the trail."""
+    return sum(1 for _ in directory.glob("*.damaged"))

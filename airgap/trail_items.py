@@ -1,7 +1,7 @@
 """The checklist's items on the trail: nothing was refused lately, and no row of it was altered or removed."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 
@@ -14,17 +14,22 @@ from airgap.checklist import NOT_SAID, ChecklistItem, Finding, Look, Said, Verdi
 from airgap.fleet import Process
 from airgap.models import EgressTotal, TrailCheck
 from airgap.queries import EventFilter
-from airgap.segments import backlog
+from airgap.segments import backlog, damaged, unreadable
 
 FINE: Final = timedelta(hours=2)  # windows up to this are counted in steps of five minutes
 MOST: Final = 10  # callers or problems that are listed
+SLOW: Final = timedelta(minutes=5)  # behind the database's clock: what is refused now stands so long before now
 CHECK_DUE: Final = timedelta(days=7)  # a walk over every row is made at least so often
 
 
 def spool_fact() -> dict[str, int]:
-    """What this process has refused and not stored yet: attempts in memory alone, and segments of its folder that wait for a drain."""
-    recorder = events.recorder()
-    return {"overflowed": recorder.spool.overflowed if recorder is not None else 0, "waiting": backlog(settings.AIRGAP_SPOOL_DIR)}
+    """What was refused here and is not in the trail: attempts in memory alone, segments that wait for a drain, and those that it set aside."""
+    recorder, folder = events.recorder(), settings.AIRGAP_SPOOL_DIR
+    return {
+        "overflowed": recorder.spool.overflowed if recorder is not None else 0,
+        "waiting": max(backlog(folder), unreadable(folder)),
+        "damaged": damaged(folder),
+    }
 
 
 # ── No refusal under steady load ─────────────────────────────────────────────────────────────────────────────────────
@@ -39,6 +44,10 @@ def no_blocks(seen: Look) -> Finding:
         details = tuple(f"{row['sum']:,} × {_target(row['host'], row['port'])}, rule {row['rule']}, by {_who(row)}" for row in rows)
         evidence = f"{count:,} {'attempt was' if count == 1 else 'attempts were'} refused in the last {seen.hours}."
         return Finding(Verdict.FAILING, evidence, "Open Blocked egress: each caller still tries to leave, and the page says what to do.", details)
+    removed = chain.removed_through()
+    if removed is not None and removed >= seen.since.astimezone(UTC).date():
+        step = "Ask for a shorter span, or set AISOC_TRAIL_DAYS to more days than the span has."
+        return Finding(Verdict.UNKNOWN, f"None is on record, but rows up to {removed} were removed: past AISOC_TRAIL_DAYS.", step)
     vouched = everywhere(seen, _vouches)
     live = [process for process in seen.processes or () if process.state != "silent"]
     watched = f" The longest-running process has watched for {span_words(seen.now - min(one.started_at for one in live))}." if live else ""
@@ -70,6 +79,11 @@ def _vouches(process: Process) -> Said:
         return Said(Verdict.UNKNOWN, "air gap off: it refuses nothing, so that none refused says nothing", "Set AISOC_AIRGAPPED=1 and restart.")
     if spool.get("waiting"):
         return Said(Verdict.UNKNOWN, "refused attempts wait in its spool and are not in the trail yet", "Look again in some seconds; see /health.")
+    if spool.get("damaged"):
+        step = "See the log, airgap.spool_damaged; then move the .damaged files out of the spool folder and keep them."
+        return Said(Verdict.UNKNOWN, "refused attempts in spool files that could not be read are not in the trail", step)
+    if process.skew < -SLOW.total_seconds():
+        return Said(Verdict.UNKNOWN, "its clock is behind: what it refuses now stands in the past", f"Set the clock of {process.host}.")
     if process.guard != "enforce":
         return Said(
             Verdict.ATTENTION, f"guard {process.guard}: attempts of other clients may not be seen", "Set AISOC_AIRGAP_GUARD=enforce and restart."

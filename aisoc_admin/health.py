@@ -13,7 +13,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from airgap import events
 from airgap.drain import drain_quietly
-from airgap.segments import backlog, unreadable
+from airgap.segments import backlog, damaged, unreadable
 from airgap.snapshot import airgap_snapshot, guard_snapshot
 from threatintel.snapshot import registration_snapshot
 
@@ -126,8 +126,10 @@ def _spool() -> str:
     recorder = events.recorder()
     if recorder is not None and (in_memory := recorder.spool.overflowed):
         return f"{in_memory} refused attempts are counted in memory alone: there is no room in {settings.AIRGAP_SPOOL_DIR}"
-    foreign = unreadable(settings.AIRGAP_SPOOL_DIR)
-    return f"{foreign} segments belong to another user; give them to this one" if foreign else OK
+    if foreign := unreadable(settings.AIRGAP_SPOOL_DIR):
+        return f"{foreign} segments belong to another user; give them to this one"
+    aside = damaged(settings.AIRGAP_SPOOL_DIR)
+    return f"{aside} segments could not be read: what was refused there is not in the trail; keep the .damaged files elsewhere" if aside else OK
 
 
 _client: "redis.Redis | None" = None

@@ -9,11 +9,13 @@ import pytest
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from airgap import attest, events
+from airgap import attest, events, retention
 from airgap.checklist import Verdict, items, look, span_words
-from airgap.models import Attestation, EgressTotal, ProcessBeat, TrailCheck
+from airgap.drain import drain_quietly
+from airgap.models import Attestation, EgressEvent, EgressTotal, ProcessBeat, TrailCheck
 from airgap.policy import Decision, Rule
 from airgap.trail_items import no_blocks, trail_verified
+from aisoc_admin import health
 from tests.airgap.fleet import checked, silent, started
 from tests.airgap.trail import drained, event
 
@@ -248,6 +250,37 @@ def test_attempts_that_wait_in_the_spool_are_not_taken_for_none(deployment: Depl
     assert web is not None
     ProcessBeat.objects.filter(instance=web.instance).update(facts={**web.facts, "spool": {"overflowed": 3, "waiting": 0}})
     assert verdict("no_blocks") is FAILING
+
+
+def test_attempts_in_a_spool_file_that_could_not_be_read_are_not_taken_for_none(deployment: Deployment, spool_dir: Path) -> None:
+    spool_dir.mkdir(exist_ok=True)
+    (spool_dir / "x.sealed").write_bytes(b"torn")
+    drain_quietly()
+    assert [path.name for path in spool_dir.iterdir()] == ["x.damaged"]
+    deployment()
+    found = checked("no_blocks")
+    assert (found.verdict, ".damaged" in found.next_step) == (UNKNOWN, True)
+    health.refresh()
+    assert "1 segments could not be read" in health.current().checks["spool"]
+
+
+def test_a_process_whose_clock_is_behind_does_not_vouch_for_the_last_day(deployment: Deployment) -> None:
+    ProcessBeat.objects.filter(instance=deployment()[0].instance).update(skew=-26 * 3600)
+    assert verdict("no_blocks") is UNKNOWN
+
+
+def test_a_span_whose_rows_retention_has_removed_is_not_known_to_be_free_of_attempts(deployment: Deployment, settings: Any) -> None:
+    """Removed are the rows, not what was tried."""
+    settings.AIRGAP_TRAIL_DAYS = 3
+    now = timezone.now()
+    for days in range(6, -1, -1):
+        moment = now - timedelta(days=days)
+        drained(*([event(minute=moment.replace(second=0, microsecond=0))] if days == 6 else []), now=moment)
+    retention.tidy()
+    deployment()
+    assert EgressEvent.objects.count() == 0
+    assert no_blocks(look(timedelta(days=7))).verdict is UNKNOWN
+    assert no_blocks(look(timedelta(days=2))).verdict is OK
 
 
 # ── Trail ────────────────────────────────────────────────────────────────────────────────────────────────────────────
