@@ -284,7 +284,11 @@ def choices(span: Span, now: datetime) -> Choices:
     return Choices(node, purpose, rule, tenant)
 
 
+def attempts_in(span: Span, now: datetime) -> int:
+    """All attempts of a span, whatever they are."""
+    return _attempts(EventFilter(since=span.since(now)).totals(span.totals))
+
+
 def attempts_lately(now: datetime) -> int:
     """Attempts of the last 24 hours, as the page Blocked egress counts them."""
-    wanted = EventFilter(since=SPANS[1].since(now))
-    return _attempts(wanted.totals(EgressTotal.Span.HOUR))
+    return attempts_in(SPANS[1], now)

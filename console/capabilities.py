@@ -12,7 +12,7 @@ CAUSES: Final = {
     "not_configured": "no model is configured",
     "refused": "the connection is refused or incomplete",
     "busy": "the model was busy",
-    "unreachable": "the model did not answer in time",
+    "unreachable": "the model was not reached, or did not answer in time",
     "rejected": "the model's server refused",
     "invalid": "the model's answer could not be used",
 }

@@ -12,7 +12,7 @@ from airgap import clock
 from airgap.active import active_policy
 from airgap.events_api import PAGE
 from airgap.policy import Rule
-from airgap.queries import SPANS, Choices, Group, Overview, attempts_lately, choices, events, overview
+from airgap.queries import SPANS, Choices, Group, Overview, attempts_in, attempts_lately, choices, events, overview
 from airgap.snapshot import airgap_snapshot
 from console.advice import Advice, Target, advise, host_port, why
 from console.chart import Chart, Row, chart, step_words
@@ -55,9 +55,10 @@ class Select:
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """What the database gave. `older`: the cursor of the next page of events, "" on the last."""
+    """What the database gave. `attempts`: all of the span, without the filter. `older`: the cursor of the next page of events, "" on the last."""
 
     overview: Overview
+    attempts: int
     marks: dict[datetime, Marks]
     chart: Chart
     groups: tuple[GroupRow, ...]
@@ -188,6 +189,7 @@ def read_trail(asked: Asked, now: datetime) -> Trail:
     listed = list(events(wanted, asked.after, PAGE + 1))
     return Trail(
         overview=found,
+        attempts=attempts_in(asked.span, now) if asked.words else found.attempts,
         marks=marks,
         chart=chart(asked.span, found.bars, marks),
         groups=group_rows(found.groups),
@@ -219,6 +221,7 @@ def _group_row(group: Group, variables: dict[str, tuple[str, ...]]) -> GroupRow:
 def _banner(asked: Asked, trail: Trail | None, fleet: Fleet, this: ProcessSnapshot) -> Banner:
     return egress_banner(
         trail.overview if trail else None,
+        in_all=trail.attempts if trail else 0,
         lately=asked.lately,
         filtered=asked.described,
         airgapped=airgap_snapshot().enabled,

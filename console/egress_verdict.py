@@ -13,8 +13,13 @@ AWAY = "What is refused meanwhile is kept in the spool of each process, on disk,
 REPORTED = "Attempts with purpose guard were let through there and only reported; the gate of this product's own clients refuses all the same."
 
 
-def egress_banner(found: Overview | None, *, lately: str, filtered: str, airgapped: bool, guard: GuardSnapshot, spool: str, fleet: Fleet) -> Banner:
-    """`found` is None when the database is away. `lately`: the span as a sentence goes on with it; `filtered`: the filter in words, or ""."""
+def egress_banner(
+    found: Overview | None, *, in_all: int, lately: str, filtered: str, airgapped: bool, guard: GuardSnapshot, spool: str, fleet: Fleet
+) -> Banner:
+    """`found` is None when the database is away. `lately`: the span as a sentence goes on with it; `filtered`: the filter in words, or "".
+
+    in_all: the attempts without the filter; a filter that nothing matches makes nothing good.
+    """
     of_guard = _guard_points(airgapped, guard, fleet)
     if found is None:
         return Banner(Verdict.UNKNOWN, "The blocked attempts could not be read: the database is away.", (AWAY, *_spool_points(spool), *of_guard))
@@ -27,6 +32,11 @@ def egress_banner(found: Overview | None, *, lately: str, filtered: str, airgapp
         return Banner(Verdict.OFF, sentence, _spool_points(spool))
     if found.attempts:
         return Banner(Verdict.ATTENTION, f"{_numbers(found)} in the {lately}. {STEADY}{among}", points)
+    if in_all:
+        sentence = (
+            f"No blocked attempt in the {lately} matches the filter ({filtered}); without it there {'is' if in_all == 1 else 'are'} {in_all:,}."
+        )
+        return Banner(Verdict.ATTENTION, sentence, points)
     if unsure:
         return Banner(Verdict.UNKNOWN, f"No blocked attempt of the {lately} is on record, but {_doubt(fleet)}.{among}", points)
     known = len(fleet.rows)

@@ -152,7 +152,7 @@ def test_filters_keep_what_was_asked_for_in_groups_and_events(query: dict[str, s
 @pytest.mark.usefixtures("trail")
 def test_a_filter_is_said_in_the_sentence_and_stays_chosen(auditor: Client, text: Text) -> None:
     page = auditor.get(URL, {"purpose": "feed.gone", "node": "worker-1"})
-    assert "No blocked attempt in the last 24 h on 1 of 1 process. Filtered: node worker-1, purpose feed.gone." in text(page)
+    assert "ATTENTION No blocked attempt in the last 24 h matches the filter (node worker-1, purpose feed.gone); without it there are " in text(page)
     assert "<option selected>feed.gone</option>" in page.content.decode()
     assert "<option>feed.kev</option>" in page.content.decode()
     assert "No blocked attempt in the last 24 h matches this filter. Show all" in text(page)

@@ -262,7 +262,15 @@ REPORTING = GuardSnapshot("report", active=True, selftest=True)
 
 
 def banner(found: Overview | None, rows: list[Any], **fields: Any) -> Any:
-    values = {"lately": "last 24 h", "filtered": "", "airgapped": True, "guard": ENFORCE, "spool": "ok", **fields}
+    values = {
+        "in_all": found.attempts if found else 0,
+        "lately": "last 24 h",
+        "filtered": "",
+        "airgapped": True,
+        "guard": ENFORCE,
+        "spool": "ok",
+        **fields,
+    }
     return egress_banner(found, fleet=Fleet(tuple(rows)), **values)
 
 
@@ -271,6 +279,14 @@ def banner(found: Overview | None, rows: list[Any], **fields: Any) -> Any:
     [
         (NONE, [A, B], {}, "OK", "No blocked attempt in the last 24 h on 2 of 2 processes.", 0),
         (NONE, [A], {"filtered": "rule public"}, "OK", "No blocked attempt in the last 24 h on 1 of 1 process. Filtered: rule public.", 0),
+        (
+            NONE,
+            [A],
+            {"filtered": "rule public", "in_all": 5},
+            "ATTENTION",
+            "No blocked attempt in the last 24 h matches the filter (rule public); without it there are 5.",
+            0,
+        ),
         (SOME, [A, B], {}, "ATTENTION", "14 attempts to 3 hosts by 1 caller in the last 24 h. Under steady load this should be 0", 0),
         (SOME, [A, SILENT], {"spool": "away"}, "ATTENTION", "14 attempts", 2),
         (SOME, [A, REPORT], {"guard": REPORTING}, "ATTENTION", "14 attempts", 1),
