@@ -114,7 +114,7 @@ def changes(before: Mapping[str, Any], done: Audit) -> tuple[Change, ...]:
         now = _said(row.as_dict())
         if was is None:
             found.append(Change(item.title, "not on the checklist", now))
-        elif was["verdict"] != row.verdict or bool(was["accepted"]) != bool(row.accepted) or _vouched(was) != _vouched(plain(row.as_dict())):
+        elif was["verdict"] != row.verdict or _vouched(was) != _vouched(plain(row.as_dict())):
             found.append(Change(item.title, _said(was), now))
     found += [Change(item["title"], _said(item), "not on the checklist any more") for item in old.values()]
     if (was_digest := str(before.get("policy_digest", ""))) != done.digest:
@@ -122,13 +122,13 @@ def changes(before: Mapping[str, Any], done: Audit) -> tuple[Change, ...]:
     return tuple(found)
 
 
-def _vouched(item: Mapping[str, Any]) -> tuple[Any, ...]:
-    attestation = item["attestation"]
-    return (attestation["by"], attestation["at"]) if attestation else ()
+def _vouched(item: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Who attested it and who accepted it, when and why."""
+    return [(one["by"], one["at"], one["note"]) if (one := item[kind]) else () for kind in ("attestation", "accepted")]
 
 
 def _said(item: Mapping[str, Any]) -> str:
-    accepted = f" Accepted by {item['accepted']['by']}." if item["accepted"] else ""
+    accepted = f" Accepted by {item['accepted']['by']}: {item['accepted']['note']}" if item["accepted"] else ""
     return f"{item['verdict']}: {item['evidence']}{accepted}"
 
 

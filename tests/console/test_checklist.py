@@ -203,6 +203,17 @@ def test_what_changed_since_is_named(deployment: Deployment, operator: Client, t
     assert "FAILING: 3 of 3 processes: OPENAI_API_KEY is set" in operator.get(f"{URL}checklist.md").content.decode()
 
 
+def test_an_acceptance_for_another_reason_is_a_change(deployment: Deployment, operator: Client, text: Text) -> None:
+    deployment()
+    attest.accept("production", by="alice", note="a pilot of two weeks")
+    signed(operator)
+    attest.accept("production", by="alice", note="nobody has time")
+    page = operator.get(URL)
+    assert [change.what for change in page.context["page"].changes] == ["Every process runs with production settings"]
+    assert "Accepted by alice: a pilot of two weeks" in text(page)
+    assert "Accepted by alice: nobody has time" in text(page)
+
+
 def test_a_sign_off_that_was_altered_is_not_genuine_and_cannot_be_by_the_product(deployment: Deployment, operator: Client, text: Text) -> None:
     deployment()
     row_ = signed(operator)
