@@ -10,7 +10,7 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from airgap import attest, events, retention
-from airgap.checklist import Verdict, items, look, span_words
+from airgap.checklist import NEWEST_ROWS, Verdict, items, look, span_words
 from airgap.drain import drain_quietly
 from airgap.models import Attestation, EgressEvent, EgressTotal, ProcessBeat, TrailCheck
 from airgap.policy import Decision, Rule
@@ -217,11 +217,12 @@ def test_a_refused_attempt_fails_with_its_caller_and_one_before_the_span_does_no
     assert found.details == ("14 × slack.com:443, rule public, by vendor.sdk for feed.kev",)
 
 
-def test_totals_that_were_removed_hide_nothing_from_the_whole_walk(deployment: Deployment) -> None:
+@pytest.mark.parametrize("rows", [None, NEWEST_ROWS])
+def test_totals_that_were_removed_hide_no_attempt(rows: int | None, deployment: Deployment) -> None:
     deployment()
     refused(5, count=3)
     EgressTotal.objects.all().delete()
-    found = no_blocks(look(rows=None))
+    found = no_blocks(look(rows=rows))
     assert (found.verdict, found.evidence) == (FAILING, "3 attempts were refused in the last 24 h.")
 
 
