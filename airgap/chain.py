@@ -140,6 +140,10 @@ def _as_day(head: TrailHead) -> dict[str, Any]:
     return {"day": head.day, "last_position": head.position, "attempts": head.attempts, "start": head.start, "digest": head.digest}
 
 
+def is_sealed_by(day: DayHead, key: SigningKey) -> bool:
+    return day.key == key.fingerprint and is_signed(key.public, day.signature, _text_of_day(day))
+
+
 def seal_finished_day(head: TrailHead, now: datetime, key: SigningKey) -> None:
     """For days on which nothing more is drained: seal the locked head's day once it is over."""
     if head.day is not None and head.day != now.astimezone(UTC).date():

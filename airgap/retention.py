@@ -50,10 +50,13 @@ def tidy() -> None:
 
 
 def _remove_rows(first: date) -> None:
-    """Rows of the sealed days before `first`, the oldest first, in small transactions; the signed head says how far it has come."""
-    last = 0
-    for day in DayHead.objects.order_by("first_position").only("day", "last_position"):
-        if day.day >= first:
+    """Rows of the sealed days before `first`, the oldest first, in small transactions; the signed head says how far it has come.
+
+    Not beyond a day whose head is not this deployment's: one that somebody made old would take its rows away in the product's name.
+    """
+    head, key, last = TrailHead.objects.get(), deployment_key(), 0
+    for day in DayHead.objects.filter(last_position__gt=head.removed).order_by("first_position"):
+        if day.day >= first or not chain.is_sealed_by(day, key):
             break
         last = day.last_position
     for _ in range(BATCHES):

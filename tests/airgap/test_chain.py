@@ -235,6 +235,17 @@ def test_what_was_removed_by_others_shows_in_old_days_too(at: "Callable[[datetim
     assert (date(2026, 1, 31), 1) in [(broken.day, broken.position) for broken in found()]
 
 
+def test_a_day_that_somebody_made_old_is_not_removed_in_the_products_name(at: "Callable[[datetime], None]", tamper: "Callable[..., None]") -> None:
+    """Its date put back after the removal, nothing would show."""
+    three_days()
+    live_through(at, START + 4 * DAY)
+    tamper("UPDATE airgap_dayhead SET day = '2001-01-01' WHERE first_position = 1")
+    retention.tidy()
+    tamper("UPDATE airgap_dayhead SET day = '2026-01-31' WHERE first_position = 1")
+    assert positions() == [1, 2, 3, 4, 5, 6, 7]
+    assert found() == []
+
+
 def test_the_first_row_that_retention_left_is_held_by_the_head(
     at: "Callable[[datetime], None]", settings: object, monkeypatch: pytest.MonkeyPatch, tamper: "Callable[..., None]"
 ) -> None:
