@@ -21,6 +21,7 @@ from uuid import uuid4
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, connections
+from django.db.models import Max
 from django.utils import timezone
 
 from airgap import clock
@@ -94,6 +95,12 @@ def processes() -> tuple[Process, ...]:
     now = clock.now()
     beats = ProcessBeat.objects.filter(ended_at=None, beat_at__gte=now - LEFT_OUT_AFTER).order_by("-beat_at")[:MOST]
     return judged(sorted(beats, key=lambda beat: (beat.host, beat.service, beat.role, beat.pid, beat.started_at)), now)
+
+
+def open_until(since: datetime) -> datetime | None:
+    """When a process was last heard of that ran without the air gap since then; None when none did."""
+    last: datetime | None = ProcessBeat.objects.filter(airgapped=False, beat_at__gte=since).aggregate(last=Max("beat_at"))["last"]
+    return last
 
 
 def is_heard(beat: ProcessBeat, now: datetime) -> bool:

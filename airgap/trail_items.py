@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.db.models import QuerySet, Sum
 
-from airgap import chain, events
+from airgap import chain, events, fleet
 from airgap.active import deployment_key
 from airgap.checklist import NOT_SAID, ChecklistItem, Finding, Look, Said, Verdict, everywhere, span_words, worst
 from airgap.fleet import Process
@@ -52,9 +52,16 @@ def no_blocks(seen: Look) -> Finding:
     live = [process for process in seen.processes or () if process.state != "silent"]
     watched = f" The longest-running process has watched for {span_words(seen.now - min(one.started_at for one in live))}." if live else ""
     evidence = f"No attempt was refused in the last {seen.hours}.{watched}"
-    if vouched.verdict is Verdict.OK:
-        return Finding(Verdict.OK, evidence, "", vouched.details)
-    return Finding(vouched.verdict, f"{evidence} {vouched.evidence}", vouched.next_step, vouched.details)
+    if vouched.verdict is not Verdict.OK:
+        return Finding(vouched.verdict, f"{evidence} {vouched.evidence}", vouched.next_step, vouched.details)
+    if until := fleet.open_until(seen.since):
+        step = "Run airgap_audit with a --since that begins later, look again when the span has passed, or accept this item with the reason."
+        return Finding(Verdict.ATTENTION, f"{evidence} {ran_open(until)}", step, vouched.details)
+    return Finding(Verdict.OK, evidence, "", vouched.details)
+
+
+def ran_open(until: datetime) -> str:
+    return f"Until {until:%Y-%m-%d %H:%M} UTC a process ran without the air gap: what it tried was not refused, and is not on record."
 
 
 def _who(row: Mapping[str, Any]) -> str:

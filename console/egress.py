@@ -11,6 +11,7 @@ from django.utils import timezone
 from airgap import clock
 from airgap.active import active_policy
 from airgap.events_api import PAGE
+from airgap.fleet import open_until
 from airgap.policy import Rule
 from airgap.queries import SPANS, Choices, Group, Overview, attempts_in, attempts_lately, choices, events, overview
 from airgap.snapshot import airgap_snapshot
@@ -55,10 +56,14 @@ class Select:
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """What the database gave. `attempts`: all of the span, without the filter. `older`: the cursor of the next page of events, "" on the last."""
+    """What the database gave. `attempts`: all of the span, without the filter. `open_until`: a process ran without the air gap in the span.
+
+    `older`: the cursor of the next page of events, "" on the last.
+    """
 
     overview: Overview
     attempts: int
+    open_until: datetime | None
     marks: dict[datetime, Marks]
     chart: Chart
     groups: tuple[GroupRow, ...]
@@ -190,6 +195,7 @@ def read_trail(asked: Asked, now: datetime) -> Trail:
     return Trail(
         overview=found,
         attempts=attempts_in(asked.span, now) if asked.words else found.attempts,
+        open_until=open_until(asked.span.since(now)),
         marks=marks,
         chart=chart(asked.span, found.bars, marks),
         groups=group_rows(found.groups),
@@ -222,6 +228,7 @@ def _banner(asked: Asked, trail: Trail | None, fleet: Fleet, this: ProcessSnapsh
     return egress_banner(
         trail.overview if trail else None,
         in_all=trail.attempts if trail else 0,
+        open_until=trail.open_until if trail else None,
         lately=asked.lately,
         filtered=asked.described,
         airgapped=airgap_snapshot().enabled,

@@ -1,7 +1,10 @@
 """The one sentence and one badge on top of Blocked egress. Pure: values in, a banner out."""
 
+from datetime import datetime
+
 from airgap.queries import Overview
 from airgap.snapshot import GuardSnapshot
+from airgap.trail_items import ran_open
 from console.fleet import Fleet
 from console.guard import guard_note
 from console.verdict import OK_CHECK, Banner
@@ -14,17 +17,27 @@ REPORTED = "Attempts with purpose guard were let through there and only reported
 
 
 def egress_banner(
-    found: Overview | None, *, in_all: int, lately: str, filtered: str, airgapped: bool, guard: GuardSnapshot, spool: str, fleet: Fleet
+    found: Overview | None,
+    *,
+    in_all: int,
+    lately: str,
+    filtered: str,
+    airgapped: bool,
+    guard: GuardSnapshot,
+    spool: str,
+    fleet: Fleet,
+    open_until: datetime | None = None,
 ) -> Banner:
     """`found` is None when the database is away. `lately`: the span as a sentence goes on with it; `filtered`: the filter in words, or "".
 
-    in_all: the attempts without the filter; a filter that nothing matches makes nothing good.
+    in_all: the attempts without the filter; a filter that nothing matches makes nothing good. open_until: a process ran without the
+    air gap in the span.
     """
     of_guard = _guard_points(airgapped, guard, fleet)
     if found is None:
         return Banner(Verdict.UNKNOWN, "The blocked attempts could not be read: the database is away.", (AWAY, *_spool_points(spool), *of_guard))
     unsure = (*_fleet_points(fleet, airgapped), *_spool_points(spool))
-    points = (*unsure, *of_guard)
+    points = (*unsure, *of_guard, *([ran_open(open_until)] if open_until else []))
     among = f" Filtered: {filtered}." if filtered else ""
     if not airgapped:
         rest = f" {_numbers(found)} of the {lately} are on record, from before or from other processes." if found.attempts else ""
@@ -41,7 +54,7 @@ def egress_banner(
         return Banner(Verdict.UNKNOWN, f"No blocked attempt of the {lately} is on record, but {_doubt(fleet)}.{among}", points)
     known = len(fleet.rows)
     sentence = f"No blocked attempt in the {lately} on {len(fleet.heard)} of {counted(known, 'process', 'processes')}.{among}"
-    return Banner(Verdict.ATTENTION if of_guard else Verdict.OK, sentence, points)
+    return Banner(Verdict.ATTENTION if points else Verdict.OK, sentence, points)
 
 
 def _doubt(fleet: Fleet) -> str:

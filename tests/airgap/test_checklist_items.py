@@ -240,6 +240,19 @@ def test_none_refused_says_nothing_where_nothing_is_refused(deployment: Deployme
     assert verdict("no_blocks") is ATTENTION
 
 
+def test_a_process_that_ran_without_the_air_gap_in_the_span_is_told_after_its_end(deployment: Deployment, environment: Any) -> None:
+    """It refused nothing, so that none refused says nothing of its time."""
+    deployment()
+    environment(AISOC_AIRGAPPED="0")
+    before = started()
+    environment(AISOC_AIRGAPPED="1")
+    ended = timezone.now() - timedelta(hours=2)
+    ProcessBeat.objects.filter(instance=before.instance).update(beat_at=ended, ended_at=ended, ended_how="stopped")
+    found = checked("no_blocks")
+    assert (found.verdict, f"Until {ended:%Y-%m-%d %H:%M} UTC a process ran without the air gap" in found.evidence) == (ATTENTION, True)
+    assert no_blocks(look(timedelta(hours=1))).verdict is OK
+
+
 def test_attempts_that_wait_in_the_spool_are_not_taken_for_none(deployment: Deployment, spool_dir: Path) -> None:
     events.record(events.refusal_of(Decision(False, Rule.PUBLIC, "why"), host="a.example", port=443, layer=events.Layer.HTTP))
     recorder = events.recorder()

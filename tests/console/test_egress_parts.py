@@ -304,6 +304,7 @@ def banner(found: Overview | None, rows: list[Any], **fields: Any) -> Any:
         (NONE, [A, OFF_HERE], {}, "UNKNOWN", "No blocked attempt", 1),
         (NONE, [A, B], {"guard": REPORTING}, "ATTENTION", "No blocked attempt in the last 24 h on 2 of 2 processes.", 1),
         (NONE, [A, B], {"guard": BROKEN}, "ATTENTION", "No blocked attempt in the last 24 h on 2 of 2 processes.", 1),
+        (NONE, [A, B], {"open_until": NOW}, "ATTENTION", "No blocked attempt in the last 24 h on 2 of 2 processes.", 1),
         (NONE, [A, B], {"airgapped": False}, "OFF", "Air-gap mode is off in this process: nothing is refused here, so nothing is recorded.", 0),
         (SOME, [A, B], {"airgapped": False}, "OFF", "Air-gap mode is off in this process", 0),
         (None, [A, B], {}, "UNKNOWN", "The blocked attempts could not be read: the database is away.", 1),
