@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -165,11 +165,12 @@ def _time(request: Request, name: str) -> datetime | None:
         return None
     try:
         parsed = parse_datetime(request.query_params[name])
-    except ValueError:
-        parsed = None
-    if parsed is None or parsed.tzinfo is None:
+        moment = parsed.astimezone(UTC) if parsed is not None and parsed.tzinfo is not None else None
+    except (ValueError, OverflowError):  # a day before the first or behind the last one, in UTC
+        moment = None
+    if moment is None:
         raise ValidationError({name: f"?{name}= is not an RFC 3339 time with a zone; write it as 2026-01-31T12:00:00Z."}, code="invalid")
-    return parsed
+    return moment
 
 
 def _cursor(position: Position) -> str:
