@@ -564,7 +564,7 @@ VERDICTS = {
     "egress with a reporting guard": "ATTENTION",
     "egress OFF": "OFF",
     "egress UNKNOWN": "UNKNOWN",
-    "egress filtered by rubbish": "OK",
+    "egress filtered by rubbish": "ATTENTION",  # without the filter there are some
     "checklist FAILING": "FAILING",
     "checklist with the air gap off": "FAILING",
     "checklist UNKNOWN": "UNKNOWN",
