@@ -362,6 +362,9 @@ def test_printing_shows_closed_details_and_hides_controls(visit: Visit) -> None:
     page.emulate_media(media="print")
     expect(page.get_by_text("CISA_KEV_POLL_INTERVAL", exact=True)).to_be_visible()
     expect(page.get_by_role("button", name="Copy as Markdown")).to_be_hidden()
+    expect(page.locator(".witness .ago").first).to_be_hidden()  # on paper nothing is "now"
+    said = page.locator(".witness time").first
+    assert said.evaluate("time => getComputedStyle(time, '::after').content.slice(1, -1) === time.dateTime")
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     page.emulate_media(media="screen")
     expect(page.get_by_text("CISA_KEV_POLL_INTERVAL", exact=True)).to_be_hidden()
