@@ -4,10 +4,12 @@ What is read is bounded first: the library's parsers of structured headers, part
 Only the topmost Authentication-Results header is believed: the receiving server puts its own above whatever a sender wrote (RFC 8601, 5).
 """
 
+import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email import message_from_string
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import parseaddr
@@ -30,6 +32,9 @@ _BOUNDARY: Final = re.compile(r"^--", re.MULTILINE)
 _NESTED: Final = re.compile(r"multipart/|message/", re.IGNORECASE)
 _TAG: Final = re.compile(r"<([^<>]{1,4000})>")
 _SILENT: Final = re.compile(r"(?i)<(script|style)\b[^<>]*>[^<]*(?:</\1\s*>)?")
+_ZEROS: Final = re.compile(r"(?i)(&#x?)0+(?=[0-9])")
+_LONG_REFERENCE: Final = re.compile(r"(?i)&#(?:x[0-9a-f]{9,}|[0-9]{9,});?")
+_ENCODED: Final = frozenset("quoted-printable base64 uuencode x-uuencode uue x-uue".split())  # noqa: SIM905
 _ATTRIBUTE: Final = re.compile(r"(?i)\b(href|type)\s{0,4}=\s{0,4}(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))")
 _URL: Final = re.compile(r"(?i)\b(?:https?|hxxps?)://[^\s<>\"')\]]{3,2000}")
 _RESULT: Final = re.compile(r"(?i)\b(spf|dkim|dmarc)\s*=\s*(\w+)")
@@ -37,6 +42,7 @@ _RUNS: Final = frozenset("exe scr com pif bat cmd ps1 vbs vbe js jse wsf hta msi
 _MACROS: Final = frozenset("docm xlsm pptm dotm xlam xll doc xls rtf one".split())  # noqa: SIM905
 _IMAGES: Final = frozenset("iso img vhd vhdx udf".split())  # noqa: SIM905
 _ARCHIVES: Final = frozenset("zip rar 7z gz tar ace cab".split())  # noqa: SIM905
+_NO_CHARSETS: Final = frozenset("idna punycode undefined unicode_escape raw_unicode_escape".split())  # noqa: SIM905 - codecs of Python, which no mail has
 _PAGES: Final = frozenset("htm html shtml xhtml svg mht".split())  # noqa: SIM905
 
 
@@ -103,8 +109,7 @@ def _read_part(part: "Message[str, str]", mail: Mail) -> None:
     if part.is_multipart():
         return
     name, charset = _parameters(part)
-    content = part.get_payload(decode=True)
-    content = content if isinstance(content, bytes) else b""
+    content, charset = _content(part, charset)
     if name or part.get_content_disposition() == "attachment":
         mail.attachments.append((name or part.get_content_type()).strip()[:200])
         mail.digests.append(sha256(content).hexdigest())
@@ -112,14 +117,42 @@ def _read_part(part: "Message[str, str]", mail: Mail) -> None:
     kind = part.get_content_type()
     if kind not in ("text/plain", "text/html"):
         return
-    try:
-        text = content.decode(charset, "replace")[:MAX_TEXT]
-    except LookupError:  # an unknown charset
-        text = content.decode("utf-8", "replace")[:MAX_TEXT]
+    text = _text(content, charset)[:MAX_TEXT]
     if kind == "text/plain":
         mail.text += f"{text}\n"
     else:
         _read_page(text, mail)
+
+
+def _content(part: "Message[str, str]", charset: str) -> tuple[bytes, str]:
+    """The part's bytes, and the charset that they are in: characters that were pasted as such are in UTF-8, whatever the header says."""
+    encoding = str(part.get("Content-Transfer-Encoding", "")).lower().partition("(")[0].strip()
+    if "Content-Transfer-Encoding" in part:
+        part.replace_header("Content-Transfer-Encoding", encoding)  # without the comment that may follow (RFC 2045, 5.1)
+    payload = part.get_payload()
+    if isinstance(payload, str) and not payload.isascii():  # the library would write them out as \\u0430
+        part.set_payload(payload.encode(errors="replace").decode("ascii", "surrogateescape"))
+        charset = charset if encoding in _ENCODED else "utf-8"
+    content = part.get_payload(decode=True)
+    return (content if isinstance(content, bytes) else b""), charset
+
+
+def _text(content: bytes, charset: str) -> str:
+    """The content in its charset, or in UTF-8 where that is none. Without half characters, which some charsets can say and no answer can."""
+    try:
+        known = codecs.lookup(charset).name.replace("-", "_") not in _NO_CHARSETS
+        return _whole(content.decode(charset if known else "utf-8", "replace"))
+    except (LookupError, ValueError):
+        return content.decode("utf-8", "replace")
+
+
+def _whole(text: str) -> str:
+    return text.encode(errors="replace").decode()
+
+
+def _unescaped(text: str) -> str:
+    """The text of HTML. A number of thousands of digits, with which Python gives up, is that of a character behind zeros, or of none."""
+    return unescape(_LONG_REFERENCE.sub("\ufffd", _ZEROS.sub(r"\1", text)))
 
 
 def _parameters(part: "Message[str, str]") -> tuple[str, str]:
@@ -145,7 +178,7 @@ def _read_page(page: str, mail: Mail) -> None:
     link: Link | None = None
     at = 0
     for tag in _TAG.finditer(page):
-        text = unescape(page[at : tag.start()])
+        text = _unescaped(page[at : tag.start()])
         texts.append(text)
         if link is not None and len(link.text) < 500:
             link.text += text
@@ -154,14 +187,14 @@ def _read_page(page: str, mail: Mail) -> None:
         if name in ("a", "area") and len(mail.links) < MAX_LINKS:
             values = {match[1].lower(): match[2] or match[3] or match[4] or "" for match in _ATTRIBUTE.finditer(tag[1])}
             if values.get("href"):
-                link = Link(unescape(values["href"]).strip())
+                link = Link(_unescaped(values["href"]).strip())
                 mail.links.append(link)
         elif name == "/a":
             link = None
         elif name == "input":
             mail.form = mail.form or re.search(r"(?i)\btype\s{0,4}=\s{0,4}[\"']?password", tag[1]) is not None
         texts.append(" ")
-    texts.append(unescape(page[at:]))
+    texts.append(_unescaped(page[at:]))
     mail.text += " ".join("".join(texts).split()) + "\n"
 
 
@@ -285,6 +318,6 @@ def _header(message: "Message[str, str]", name: str) -> str:
 def _decoded(text: str) -> str:
     """The text with its encoded words (RFC 2047) read; as it stands where they cannot be."""
     try:
-        return " ".join(str(make_header(decode_header(text))).split())
-    except (LookupError, UnicodeError, ValueError):
-        return " ".join(text.split())
+        return " ".join(_whole(str(make_header(decode_header(text)))).split())
+    except (LookupError, ValueError, MessageError):  # the last: what is no base64, a charset whose name is no ASCII
+        return " ".join(_whole(text).split())

@@ -1,12 +1,14 @@
 """Phishing triage by rule: what a name, a link and an e-mail tell, and e-mails that are made to hold up whoever reads them."""
 
+import quopri
 import time
+from base64 import b64encode
 
 import pytest
 
 from llm import lookups
 from llm.capabilities.phishing.capability import BadContent, Kind, by_rule
-from llm.capabilities.phishing.mail import read_mail
+from llm.capabilities.phishing.mail import mail_reasons, read_mail
 from llm.capabilities.phishing.names import pretended, registrable, skeleton
 from llm.capabilities.phishing.reasons import KNOWN_BAD, Reason, Verdict, judged
 
@@ -63,6 +65,46 @@ def test_an_encoded_name_is_read() -> None:
     assert read_mail("From: =?utf-8?b?UGF5UGFs?= <x@y.example>\n\nx").sender_name == "PayPal"
 
 
+@pytest.mark.parametrize("kind", ["plain", "html"])
+@pytest.mark.parametrize("encoding", ["", "8bit", "base64", "base64 (a comment)", "quoted-printable", "quoted-printable raw"])
+def test_a_link_in_letters_of_another_script_is_read_however_the_body_is_encoded(kind: str, encoding: str) -> None:
+    """Pasted as characters, as mail programs show the source, the name was read as `\\u0430pple.com`, and the e-mail was benign."""
+    body = '<p>Überprüfen</p><a href="https://www.аpple.com/">x</a>' if kind == "html" else "Überprüfen https://www.аpple.com/"
+    encoded = {"base64": b64encode(body.encode()).decode(), "quoted-printable": quopri.encodestring(body.encode()).decode()}
+    head = f"{HEAD}MIME-Version: 1.0\nContent-Type: text/{kind}; charset=iso-8859-1\nContent-Transfer-Encoding: {encoding.removesuffix(' raw')}\n\n"
+    if encoding not in ("", "8bit"):
+        head = head.replace("iso-8859-1", "utf-8")
+    mail = read_mail(head + encoded.get(encoding.removesuffix(" (a comment)"), body.replace("=", "=3D") if " raw" in encoding else body))
+    assert [link.url for link in mail.links] == ["https://www.аpple.com/"]
+    assert "Überprüfen" in mail.text
+    assert judged(mail_reasons(mail)).verdict is Verdict.PHISHING
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(
+            f"{HEAD}Content-Type: text/plain; charset={name}\n\nhellö \\ud800 xn--a"
+            for name in ("idna", "undefined", "a\0b", "unicode_escape", "PunyCode")
+        ),
+        f"{HEAD}Content-Type: text/plain; charset=utf-7\n\n+2AA-",
+        f"{HEAD}Content-Type: application/x; name*=unicode_escape''%5Cud800.exe\n\nx",
+        "From: =?utf-8?b?a?= <x@y.example>\nSubject: =?utf-8?b?a?=\n\nx",
+        "From: =?ü?b?aGVsbG8=?= <x@y.example>\nSubject: =?unicode_escape?q?=5Cud800?=\n\nx",
+        f'{PAGE}&#{"9" * 5000}; <a href="&#x{"f" * 9};">x</a>',
+    ],
+)
+def test_a_part_that_cannot_be_read_takes_the_verdict_from_nobody(content: str) -> None:
+    """Each ended the whole triage: one header of the sender's choice, and there was no verdict."""
+    found, message = by_rule(Kind.EMAIL, content)
+    assert found
+    assert (message + "".join(one.detail for one in found)).encode()
+
+
+def test_a_letter_behind_zeros_is_the_letter_that_the_browser_shows() -> None:
+    assert read_mail(f'{PAGE}<a href="https://www.&#{"0" * 5000}1072;pple.com/&#x{"0" * 5000}aa;">x</a>').links[0].url == "https://www.аpple.com/ª"
+
+
 def test_a_known_bad_indicator_decides_alone() -> None:
     found = judged([Reason(KNOWN_BAD, 1.0, "x"), Reason("authenticated", -5.0, "y")])
     assert found.verdict is Verdict.PHISHING
@@ -86,6 +128,9 @@ def test_a_known_bad_indicator_decides_alone() -> None:
         HEAD + "Subject: " + "=?utf-8?q?a?= " * (MANY // 14) + "\n\nx",
         HEAD + "\n" + "verify your " * (MANY // 12),
         HEAD + "\n" + "http://a.b/ " * (MANY // 12),
+        HEAD + "Content-Type: text/plain; charset=punycode\n\n" + "ab-" * (MANY // 3),
+        PAGE + "&#" + "0" * MANY,
+        PAGE + "&#x" + "f" * MANY,
     ],
     ids=[
         "tags",
@@ -102,6 +147,9 @@ def test_a_known_bad_indicator_decides_alone() -> None:
         "words",
         "text",
         "links",
+        "charset",
+        "zeros",
+        "digits",
     ],
 )
 def test_a_hostile_email_is_read_in_bounded_time(content: str) -> None:
