@@ -1,11 +1,12 @@
 """JSON bodies with a bound of their own: what is longer, or nested deeper than the parser can follow, is the caller's error."""
 
-import json
 from collections.abc import Mapping
 from typing import IO, Any
 
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
+
+from airgap.read_json import read_json
 
 
 class BodyTooLong(APIException):
@@ -27,7 +28,7 @@ class BoundedJSON(BaseParser):
         if len(body) > self.max_bytes:
             raise BodyTooLong(f"The body is longer than {self.max_bytes} bytes.")
         try:
-            return json.loads(body.decode(), parse_constant=_refused)
+            return read_json(body.decode(), parse_constant=_refused)
         except RecursionError:
             raise ParseError("The JSON is nested too deep.") from None
         except ValueError:

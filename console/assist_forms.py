@@ -1,6 +1,5 @@
 """The forms of the tools that answer in one piece: their fields, and how what was typed becomes the body that the API would get."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,6 +7,7 @@ from typing import Any, Final
 
 from django.http import QueryDict
 
+from airgap.read_json import read_json
 from llm.alerts import Alert
 from llm.capabilities.nl_detection.compose import LEVELS
 from llm.capabilities.sigma.convert import FORMATS
@@ -97,10 +97,10 @@ def _events(text: str) -> list[Any]:
     if not text:
         return []
     try:
-        found = json.loads(text)
+        found = read_json(text)
     except (ValueError, RecursionError):
         try:
-            found = [json.loads(line) for line in text.splitlines() if line.strip()]
+            found = [read_json(line) for line in text.splitlines() if line.strip()]
         except (ValueError, RecursionError):
             raise ValueError("True positives are raw events in JSON: a list, or one object a line.") from None
     return found if isinstance(found, list) else [found]

@@ -1,11 +1,12 @@
 """An alert as a value: read strictly from a body, or leniently from what somebody pasted. Pure."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
+
+from airgap.read_json import read_json
 
 MAX_TITLE: Final = 500  # characters
 MAX_TEXT: Final = 20_000
@@ -77,7 +78,7 @@ class Alert:
         if not text:
             raise AlertError("alert", "Paste an alert: JSON, or its text.")
         try:
-            body = json.loads(text)
+            body = read_json(text)
         except (ValueError, RecursionError):
             body = None
         if isinstance(body, list) and len(body) == 1:

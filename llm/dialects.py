@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from airgap.read_json import read_json
 from llm.config import Provider, Secret
 
 ANTHROPIC_VERSION: Final = "2023-06-01"
@@ -185,7 +186,7 @@ def _anthropic_delta(data: str) -> Delta:
 def parsed(text: str | bytes) -> Any:
     """JSON, or Unreadable: for what is none, and for nesting that Python's parser gives up on."""
     try:
-        return json.loads(text)
+        return read_json(text if isinstance(text, str) else text.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         raise Unreadable("is not JSON") from None
 

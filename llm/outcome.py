@@ -15,6 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import structlog
 
+from airgap.read_json import read_json
 from airgap.transport import AirgapBlocked
 from llm import uses
 from llm.client import ChatClient, LLMBadAnswer, LLMBlocked, LLMError, LLMRejected, LLMUnreachable, Message
@@ -80,7 +81,7 @@ class Model:
         shape = _shape(schema, sized=self._resolved.config.provider not in VENDORS)
         text = self._client().complete(messages, max_tokens=max_tokens, json_schema=shape).text
         try:
-            value = json.loads(text)
+            value = read_json(text)
             jsonschema.validate(value, schema)
         except (ValueError, RecursionError, jsonschema.ValidationError):
             raise LLMBadAnswer(INVALID) from None

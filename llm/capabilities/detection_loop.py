@@ -262,7 +262,7 @@ def _other(value: str) -> Any:
         return "192.0.2.77" if str(ip_address(value)) != "192.0.2.77" else "192.0.2.78"
     except ValueError:
         pass
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return int(value) + 1
     path = re.match(r"(?:[A-Za-z]:)?(?P<separator>[\\/]).*[\\/]", value)
     if path:

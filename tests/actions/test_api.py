@@ -94,7 +94,6 @@ def test_a_channel_without_a_destination_is_failed_and_no_task_is_sent(operator:
         ({"title": "x" * 201}, "title"),
         ({"title": "a\x00b"}, "title"),
         ({"title": ["x"]}, "title"),
-        ({"title": "a\ud800b"}, "title"),
         ({"message": "x" * 4001}, "message"),
         ({"severity": "loud"}, "severity"),
         ({"link": "javascript:alert(1)"}, "link"),
@@ -124,11 +123,11 @@ def test_a_body_that_is_no_object_of_a_bounded_size_is_refused(operator: Caller,
 
 
 def test_text_that_no_database_takes_is_kept_readable(operator: Caller) -> None:
-    body = b'{"channel": "slack", "title": "a\\u0007b", "message": "x\\u0007\\u202ey"}'
+    body = b'{"channel": "slack", "title": "a\\u0007b", "message": "x\\u0007\\u202ey\\ud800"}'
     answer = Client().post("/api/v1/actions/notify", body, content_type="application/json", headers=operator.headers)
     assert answer.status_code == 202
     row = Delivery.objects.get()
-    assert (row.title, row.text) == ("a?b", "x??y")
+    assert (row.title, row.text) == ("a?b", "x??y?")
 
 
 def test_an_auditor_reads_everything_and_sends_nothing(caller: Callable[[Role], Caller], operator: Caller) -> None:

@@ -63,6 +63,16 @@ def test_what_is_pasted_is_read_in_any_form(operator: Client, environment: Calla
     assert words in text(operator.post("/assist/", {"alert": pasted}))
 
 
+def test_half_a_character_in_what_is_pasted_is_no_error(analyst: Client, environment: Callable[..., object]) -> None:
+    environment()
+    half = '{"title": "\\ud800 log-in", "raw": {"Image": "\\udfff", "CommandLine": "a -enc b", "ip": "\\ud800"}}'
+    for page in ("", "investigate/"):
+        assert analyst.post(f"/assist/{page}", {"alert": half}).status_code == 200
+    rule = "title: x\nlogsource: {category: process_creation}\ndetection: {s: {CommandLine|contains: -enc}, condition: s}\n"
+    for events in (half, f"{half}\n{half}"):
+        assert analyst.post("/assist/tuning/", {"rule": rule, "alert": half, "true_positives": events}).status_code == 200
+
+
 def test_a_live_answer_says_so(analyst: Client, environment: Callable[..., object], model_server: ModelServer, text: Text) -> None:
     environment(LLM_BASE_URL=model_server.url, LLM_MODEL="m")
     model_server.say = "The account EMAIL_1 had an odd log-in that the identity provider reported as T1078."

@@ -125,6 +125,44 @@ def test_the_answers_without_a_model_are_of_use(environment: Environment, token:
     assert [one["target"] for one in answers["translation/translate"]["results"]] == ["spl", "esql", "kql"]
 
 
+@pytest.mark.parametrize("name", [*BODIES, "explain", "investigate"])
+@pytest.mark.parametrize("text", ["\ud800 x\udfff", "²", "\0", "٣"])
+def test_text_that_is_no_text_is_read_or_refused_wherever_it_stands(
+    environment: Environment, token: dict[str, str], monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    """Products cut UTF-16 in the middle of a character, and JSON says the half; a superscript is a digit to Python, and no number."""
+    environment()
+    monkeypatch.setattr("llm.capabilities_api.take", lambda *_: None)
+    alert = {"title": "x", "description": "y", "source": "edr", "severity": "low", "tags": ["z"], "raw": {**RAW, "host": {"ip": "10.1.2.3"}}}
+    for body in _with(BODIES.get(name, {"alert": alert}), text):
+        response = send(name, body, token)
+        assert response.status_code in (200, 400), body
+        lines = b"".join(response.streaming_content).splitlines() if response.streaming else [response.content]
+        assert "error" not in {json.loads(line).get("type") for line in lines}, body
+
+
+def _with(body: Any, text: str) -> Iterator[Any]:
+    """The body with the text in one place at a time, names of members too."""
+    if isinstance(body, dict):
+        for key, value in body.items():
+            yield from ({**body, key: changed} for changed in _with(value, text))
+        yield {**body, text: text}
+    elif isinstance(body, list):
+        yield from ([*body[:at], changed, *body[at + 1 :]] for at, value in enumerate(body) for changed in _with(value, text))
+    else:
+        yield text
+
+
+def test_half_a_character_of_a_model_is_no_error(live: ModelServer, token: dict[str, str]) -> None:
+    live.say = lambda asked: (
+        "Review the log-in of the account on \ud800 the host wks-01 at once, as it is unusual." if asked["stream"] else "[\ud800]"
+    )
+    for name in ("explain", "investigate"):
+        response = send(name, {"alert": {"title": "Log-in on wks-01", "raw": {"host": "wks-01"}}}, token)
+        frames = [json.loads(line) for line in b"".join(response.streaming_content).splitlines()]
+        assert frames[-1]["type"] == "done"
+
+
 @pytest.mark.parametrize("name", ASKED)
 @pytest.mark.parametrize(("fault", "cause"), [("error", "unreachable"), ("rejected", "rejected"), ("rubbish", "invalid"), ("babble", "invalid")])
 def test_a_model_that_fails_gives_the_fallback_with_the_cause(live: ModelServer, token: dict[str, str], name: str, fault: str, cause: str) -> None:

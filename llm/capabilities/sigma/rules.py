@@ -24,6 +24,7 @@ MAX_DEPTH: Final = 24
 MAX_NODES: Final = 5000
 MAX_CONDITION: Final = 2000
 MAX_DASHES: Final = 3  # of a `|windash` value: pySigma writes out each choice of five dashes for each
+MAX_NUMBER: Final = 10**40  # Python refuses to write numbers of more than 4300 digits, which YAML may spell in base 16 or 60
 MAX_NESTING: Final = 12  # of parentheses and `not` in a condition
 FIELD_NAME: Final = re.compile(r"[\w@$][\w@$.:/{}\[\]\- ]{0,127}")  # not every backend quotes the rest
 
@@ -52,7 +53,7 @@ def read_yaml(text: str) -> dict[str, Any]:
         raise BadRule(f"The rule is longer than {MAX_RULE:,} characters.")
     try:
         documents = [one for one in yaml.load_all(text, Loader=_PlainLoader) if one is not None]
-    except (yaml.YAMLError, RecursionError, ValueError) as error:  # a date like 2024-99-99 is a ValueError of its own
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:  # a date like 2024-99-99 is a ValueError of its own
         raise error if isinstance(error, BadRule) else BadRule(f"The rule is not valid YAML: {_line(error)}") from None
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise BadRule("Give one Sigma rule: a YAML mapping with title, logsource and detection.")
@@ -141,6 +142,7 @@ def techniques_of(rule: dict[str, Any]) -> list[str]:
 
 def _bounded(rule: dict[str, Any]) -> None:
     left: list[tuple[Any, int]] = [(rule, 0)]
+    named: list[tuple[str, Any]] = []
     seen = 0
     while left:
         node, depth = left.pop()
@@ -151,12 +153,24 @@ def _bounded(rule: dict[str, Any]) -> None:
             if not all(isinstance(key, str) for key in node):
                 raise BadRule("A key of the rule is not a text; quote it.")
             for key in node:
-                _bounded_dashes(key, node[key])
+                _bounded_scalar(key)
+            named += node.items()
             left += [(child, depth + 1) for child in node.values()]
         elif isinstance(node, list):
             left += [(child, depth + 1) for child in node]
-        elif not isinstance(node, str | int | float | bool | date | datetime | None):
-            raise BadRule("The rule holds a value that is neither text, number, truth value nor date.")
+        else:
+            _bounded_scalar(node)
+    for key, value in named:
+        _bounded_dashes(key, value)
+
+
+def _bounded_scalar(value: Any) -> None:
+    if not isinstance(value, str | int | float | bool | date | datetime | None):
+        raise BadRule("The rule holds a value that is neither text, number, truth value nor date.")
+    if isinstance(value, int) and abs(value) >= MAX_NUMBER:
+        raise BadRule("The rule holds a number of more than 40 digits.")
+    if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+        raise BadRule("The rule holds half a character: an escape from \\ud800 to \\udfff.")
 
 
 def _bounded_dashes(key: str, values: Any) -> None:

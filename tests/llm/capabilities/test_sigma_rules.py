@@ -40,6 +40,11 @@ def rule(item: str, condition: str = "sel", head: str = HEAD) -> str:
         (rule("'x) or (1==1': a"), "not the name of a field"),
         (rule("a: b") + "1: x\n", "not a text"),
         ("title: t\ncorrelation: {type: event_count}", "correlation"),
+        (rule("a: 0x" + "f" * 5000), "40 digits"),
+        (rule("a|windash|contains: 0x" + "f" * 5000), "40 digits"),
+        (rule("a: 1" + ":1" * 2000 + ".5"), "not valid YAML"),  # base 60
+        (rule('a: "\\ud800"'), "half a character"),
+        (rule("a: b", head='"\\udfff": x\n' + HEAD), "half a character"),
     ],
 )
 def test_what_is_no_rule_is_refused_with_its_reason(text: str, reason: str) -> None:
