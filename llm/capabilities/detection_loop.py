@@ -7,6 +7,7 @@ read as YAML.
 """
 
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ CAPABILITY: Final = "detection_loop"
 MAX_TOKENS: Final = 400
 MAX_TRUE_POSITIVES: Final = 20
 MAX_FILTERED: Final = 4
+MAX_SECONDS: Final = 5.0  # of evaluating
 MAX_NOTE: Final = 200  # characters of the analyst's note that the rule keeps
 _MAX_VALUE: Final = 512
 INSTRUCTIONS: Final = """An analyst says that an alert of a Sigma rule is a false positive. Choose the fields of the event that tell this harmless case from an attack:
@@ -88,12 +90,21 @@ class _Case:
     note: str
     true_positives: tuple[dict[str, Any], ...]
     today: date
+    until: float  # of this thread's own time: what a model takes does not count
+
+    def holds(self, rule: "SigmaRule", event: Mapping[str, Any]) -> bool:
+        """Whether the rule matches the event. Raises CannotEvaluate, also when the question has taken its MAX_SECONDS."""
+        if time.thread_time() > self.until:
+            raise CannotEvaluate(
+                f"Evaluating the rule takes more than {MAX_SECONDS:.0f} seconds; give fewer true positives, or a smaller rule or event."
+            )
+        return matches(rule, event)
 
 
 def suggest(rule: str, alert: Alert, note: str, true_positives: Sequence[Mapping[str, Any]], *, tenant: Tenant | None) -> Outcome[Proposal]:
     """A new version of the rule that leaves the alert's case out. Raises BadRule, and CannotEvaluate for a rule that cannot be tried."""
     case = _case(rule, alert, note, true_positives)
-    candidates = list(_candidates(case)) if matches(case.rule, case.event) else []
+    candidates = list(_candidates(case)) if case.holds(case.rule, case.event) else []
     if not candidates:
         return Outcome(_by_rule(case, []), Path.FALLBACK, NOTHING_TO_ASK)
 
@@ -123,17 +134,19 @@ def suggest(rule: str, alert: Alert, note: str, true_positives: Sequence[Mapping
 def by_rule(rule: str, alert: Alert, note: str, true_positives: Sequence[Mapping[str, Any]]) -> Proposal:
     """What is proposed without a model."""
     case = _case(rule, alert, note, true_positives)
-    return _by_rule(case, list(_candidates(case)) if matches(case.rule, case.event) else [])
+    return _by_rule(case, list(_candidates(case)) if case.holds(case.rule, case.event) else [])
 
 
 def _case(rule: str, alert: Alert, note: str, true_positives: Sequence[Mapping[str, Any]]) -> _Case:
+    until = time.thread_time() + MAX_SECONDS
     text = read_yaml(rule)
-    return _Case(text, parsed(text), event_of(alert.raw), _plain(note), tuple(event_of(one) for one in true_positives), timezone.now().date())
+    events = tuple(event_of(one) for one in true_positives)
+    return _Case(text, parsed(text), event_of(alert.raw), _plain(note), events, timezone.now().date(), until)
 
 
 def _by_rule(case: _Case, candidates: list[tuple[str, str]]) -> Proposal:
     """The narrowest of the likely filters that holds up."""
-    if not matches(case.rule, case.event):
+    if not case.holds(case.rule, case.event):
         missing = sorted(fields_of(case.rule) - set(case.event))
         why = f" It has no {', '.join(missing[:8])}." if missing else ""
         return _unchanged(case, f"The rule does not match the alert's raw event, so there is nothing to filter.{why}")
@@ -185,15 +198,15 @@ def _filtered(case: _Case, chosen: list[tuple[str, str]], why: str) -> Proposal 
     version = _version(case, chosen)
     try:
         new = parsed(version)
-        drops = not matches(new, case.event)
-        twins = [twin for twin in _twins(case, chosen) if matches(case.rule, twin)]
-        kept = [event for event in (*case.true_positives, *twins) if matches(case.rule, event)]
-        still = bool(kept) and all(matches(new, event) for event in kept)
+        drops = not case.holds(new, case.event)
+        twins = [twin for twin in _twins(case, chosen) if case.holds(case.rule, twin)]
+        kept = [event for event in (*case.true_positives, *twins) if case.holds(case.rule, event)]
+        still = bool(kept) and all(case.holds(new, event) for event in kept)
     except (BadRule, CannotEvaluate):
         return None
     if not drops or not still:
         return None
-    given = sum(matches(case.rule, event) for event in case.true_positives)
+    given = sum(case.holds(case.rule, event) for event in case.true_positives)
     names = ", ".join(name for name, _value in chosen)
     tested = (
         f"It was evaluated: the false positive no longer matches; {given} given true positives and {len(twins)} other cases of the same behaviour do."
@@ -217,8 +230,8 @@ def _filtered(case: _Case, chosen: list[tuple[str, str]], why: str) -> Proposal 
 
 
 def _unchanged(case: _Case, why: str) -> Proposal:
-    held = [event for event in case.true_positives if matches(case.rule, event)]
-    still = bool(held) or matches(case.rule, case.event)
+    held = [event for event in case.true_positives if case.holds(case.rule, event)]
+    still = bool(held) or case.holds(case.rule, case.event)
     return Proposal(write_rule(case.text), why, still_matches=still, drops_false_positive=False)
 
 

@@ -6,7 +6,9 @@ Texts compare without regard to case unless `|cased`, as the Sigma specification
 matching is done by RE2, whose time is linear in the text: a pattern from a tenant's rule cannot hold a web thread.
 """
 
+from collections import deque
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_PATTERN_MEMORY: Final = 1 << 20
 MAX_FIELDS: Final = 2000
+MAX_COMPARISONS: Final = 50_000  # of one rule with one event, each some 10 microseconds
 Event = Mapping[str, Any]  # dotted field names; a value or a list of values
 
 
@@ -26,23 +29,31 @@ class CannotEvaluate(ValueError):
 def flat(raw: object) -> dict[str, Any]:
     """The event with dotted names: `{"process": {"name": "a"}}` is `{"process.name": "a"}`. Lists of mappings give lists of values."""
     found: dict[str, Any] = {}
-    left: list[tuple[str, object]] = [("", raw)]
+    lists: dict[str, list[Any]] = {}  # of found, those that were made here
+    left: deque[tuple[str, object]] = deque([("", raw)])
     while left and len(found) < MAX_FIELDS:
-        name, value = left.pop(0)
+        name, value = left.popleft()
         if isinstance(value, Mapping):
             left += [(f"{name}.{key}" if name else str(key), child) for key, child in value.items()]
         elif isinstance(value, list) and any(isinstance(child, Mapping) for child in value):
             left += [(name, child) for child in value[:100]]
         elif name in found:
-            before = found[name] if isinstance(found[name], list) else [found[name]]
-            found[name] = [*before, *(value if isinstance(value, list) else [value])]
+            if name not in lists:
+                before = found[name]
+                lists[name] = found[name] = [*before] if isinstance(before, list) else [before]
+            lists[name] += value if isinstance(value, list) else [value]
         else:
             found[name] = value
     return found
 
 
 def matches(rule: "SigmaRule", event: Event) -> bool:
-    """Whether any condition of the rule holds for the event. Raises CannotEvaluate."""
+    """Whether any condition of the rule holds for the event. Raises CannotEvaluate, also for more work than MAX_COMPARISONS."""
+    values = {name.casefold(): len(value) if isinstance(value, list) else 1 for name, value in event.items()}
+    every = sum(values.values())
+    nodes = (node for condition in rule.detection.parsed_condition for node in _nodes(condition.parsed) if not hasattr(node, "args"))
+    if sum(values.get(node.field.casefold(), 1) if getattr(node, "field", None) else every for node in nodes) > MAX_COMPARISONS:
+        raise CannotEvaluate(f"The rule and the event come to more than {MAX_COMPARISONS:,} comparisons; give less of the event, or a smaller rule.")
     folded = {name.casefold(): value for name, value in event.items()}
     return any(_holds(condition.parsed, folded) for condition in rule.detection.parsed_condition)
 
@@ -160,6 +171,7 @@ def _found(wanted: "SigmaRegularExpression", text: str) -> bool:
     return _re2(str(wanted.regexp), "".join(sorted(letters[flag.name] for flag in wanted.flags))).search(text) is not None
 
 
+@lru_cache(maxsize=8)  # a keyword is looked for in one field after the other
 def _re2(pattern: str, flags: str) -> Any:
     import re2
 

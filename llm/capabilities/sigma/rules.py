@@ -25,6 +25,7 @@ MAX_NODES: Final = 5000
 MAX_CONDITION: Final = 2000
 MAX_DASHES: Final = 3  # of a `|windash` value: pySigma writes out each choice of five dashes for each
 MAX_NUMBER: Final = 10**40  # Python refuses to write numbers of more than 4300 digits, which YAML may spell in base 16 or 60
+MAX_WRITTEN: Final = 10_000  # comparisons that pySigma writes out for the conditions, each 0.2 ms
 MAX_NESTING: Final = 12  # of parentheses and `not` in a condition
 FIELD_NAME: Final = re.compile(r"[\w@$][\w@$.:/{}\[\]\- ]{0,127}")  # not every backend quotes the rest
 
@@ -76,6 +77,7 @@ def parsed(rule: dict[str, Any]) -> "SigmaRule":
     conditions = detection["condition"] if isinstance(detection["condition"], list) else [detection["condition"]]
     for condition in conditions:
         _bounded_condition(condition)
+    _bounded_writing(detection, conditions)
     try:
         found = SigmaCollection.from_dicts([rule]).rules
         if len(found) != 1 or not isinstance(found[0], SigmaRule):
@@ -177,8 +179,29 @@ def _bounded_dashes(key: str, values: Any) -> None:
     if "windash" not in key:
         return
     for value in values if isinstance(values, list) else [values]:
-        if len(re.findall(r"\B[-/–—―]\b", str(value))) > MAX_DASHES:
+        if _dashes(value) > MAX_DASHES:
             raise BadRule(f"A |windash value holds more than {MAX_DASHES} options; give them as separate values with |all.")
+
+
+def _dashes(value: Any) -> int:
+    return len(re.findall(r"\B[-/–—―]\b", str(value)))
+
+
+def _bounded_writing(detection: dict[str, Any], conditions: list[str]) -> None:
+    """pySigma writes a selection out wherever a condition names it, a dash in each of its five forms, base64 at its three offsets."""
+    sizes = {name: _written("", selection) for name, selection in detection.items() if name != "condition"}
+    named = re.findall(r"[\w*-]+", " ".join(conditions))
+    if sum(sizes.get(name, sum(sizes.values()) if name == "them" or "*" in name else 0) for name in named) > MAX_WRITTEN:
+        raise BadRule(f"The conditions come to more than {MAX_WRITTEN:,} comparisons; name a selection once, give fewer values, or part the rule.")
+
+
+def _written(key: str, node: Any) -> int:
+    """How many comparisons become of the values under a key."""
+    if isinstance(node, dict):
+        return sum(_written(name, value) for name, value in node.items())
+    if isinstance(node, list):
+        return sum(_written(key, value) for value in node)
+    return (5 ** _dashes(node) if "windash" in key else 1) * (3 if "base64offset" in key else 1)
 
 
 def _bounded_condition(condition: Any) -> None:

@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llm.alerts import Alert
+from llm.capabilities import detection_loop
 from llm.capabilities.sigma.convert import Target, convert
 from llm.capabilities.sigma.evaluate import CannotEvaluate, flat, matches
 from llm.capabilities.sigma.rules import BadRule, read_rule, read_yaml, write_rule
@@ -31,6 +34,10 @@ def rule(item: str, condition: str = "sel", head: str = HEAD) -> str:
         (rule("a: b") + "date: 2024-99-99\n", "not valid YAML"),
         (rule("CommandLine|windash|contains: '" + " -a" * 30 + "'"), "windash"),  # 5^30 texts
         (rule("a: b", "not " * 300 + "sel"), "nested deeper"),
+        (rule("a|windash|contains: [" + ", ".join(f"' -{n} -b -c'" for n in range(200)) + "]"), "comparisons"),  # 125 texts each
+        (rule("a|base64offset: [" + ", ".join(f"k{n}" for n in range(4000)) + "]"), "comparisons"),
+        (rule("a: [" + ", ".join(f"k{n}" for n in range(1000)) + "]", " and ".join(["sel"] * 200)), "comparisons"),
+        (rule("a: [" + ", ".join(f"k{n}" for n in range(1000)) + "]", " and ".join(["1 of s*"] * 100)), "comparisons"),
         (rule("a: b", "(" * 300 + "sel" + ")" * 300), "nested deeper"),
         (rule("a: b", " and ".join(["sel"] * 600)), "condition is not a text"),
         ("a: &a [x,x]\nb: [*a,*a]\n" + rule("a: b"), "alias"),
@@ -170,3 +177,26 @@ def test_pysigma_is_imported_with_the_first_rule_and_fetches_nothing(tmp_path: P
     home = {"HOME": str(tmp_path), "PATH": "", "PYTHONPATH": "."}
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True, env=home)
     assert ran.stdout.splitlines() == ["['Rule has no identifier (UUID)']", "nothing to load", "nothing to load"]
+
+
+def test_a_rule_and_an_event_that_take_minutes_to_compare_are_refused() -> None:
+    """Keywords are looked for in every field: 4,900 in 1,900 fields took ten minutes of a web thread."""
+    keywords = read_rule(f"{HEAD}  sel: [{', '.join(f'k{n}' for n in range(4000))}]\n  condition: sel\n")
+    for event in ({f"f{n}": "x" for n in range(100)}, {"a": ["x"] * 100}):
+        with pytest.raises(CannotEvaluate, match="comparisons"):
+            matches(keywords, event)
+    assert not matches(keywords, {"a": ["x"] * 5})
+
+
+def test_an_event_with_one_name_many_times_is_read_in_bounded_time() -> None:
+    begun = time.process_time()
+    deep = {"a": [{"a": [{"a": [{"a": n} for n in range(100)]} for _ in range(100)]} for _ in range(9)]}
+    assert len(flat(deep)["a.a.a.a"]) == 90_000
+    assert flat({"a": [{"b": 1}, {"b": [2, 3]}, {"b": 4}]}) == {"a.b": [1, 2, 3, 4]}
+    assert time.process_time() - begun < 3
+
+
+def test_tuning_ends_when_its_evaluations_take_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detection_loop, "MAX_SECONDS", 0.0)
+    with pytest.raises(CannotEvaluate, match="seconds"):
+        detection_loop.by_rule(rule("a: b"), Alert(raw={"a": "b"}), "", [])
