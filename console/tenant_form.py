@@ -125,7 +125,8 @@ def _harmless(text: str) -> str:
     url = Url.parse(text.strip())
     if not isinstance(url, Malformed) and not (url.userinfo or url.query or "#" in text):
         return text
-    return re.split(r"[?#]", re.sub(r"//.*@", "//", text, flags=re.DOTALL), maxsplit=1)[0]
+    scheme, slashes, rest = text.partition("//")
+    return re.split(r"[?#]", f"{scheme}{slashes}{rest.rpartition('@')[2]}", maxsplit=1)[0]
 
 
 def _with_problem(form: TenantForm, error: CredentialError, tenant: Tenant) -> TenantForm:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -230,6 +231,14 @@ def test_a_key_that_was_typed_into_the_url_does_not_come_back_either(url: str, a
         assert answer.status_code == 422
         assert 'value="http://gw.corp/v1"' in answer.content.decode()
         assert KEY not in answer.content.decode()
+
+
+@pytest.mark.parametrize("url", ["//" * 100_000, "http://" + "a@" * 100_000, "?" * 200_000])
+def test_a_url_of_any_length_is_refused_at_once(url: str, admin: Client) -> None:
+    """The work grew with the square: two megabytes of slashes, which a form may have, would have held the process and all its threads for half an hour."""
+    begun = time.process_time()
+    assert admin.post(ACME, {**FORM, "base_url": url}).status_code == 422
+    assert time.process_time() - begun < 4
 
 
 @pytest.mark.parametrize("key", ["", OTHER])
