@@ -141,6 +141,15 @@ def test_text_that_is_no_text_is_read_or_refused_wherever_it_stands(
         assert "error" not in {json.loads(line).get("type") for line in lines}, body
 
 
+@pytest.mark.parametrize("time", ["on 9999-12-31", "since 0001-01-01T00:00:00+14:00", "between 2026-01-01 and 9999-12-31T23:59:59-14:00"])
+def test_a_time_beyond_the_calendar_is_not_understood(environment: Environment, token: dict[str, str], time: str) -> None:
+    environment()
+    for dialect in ("esql", "spl", "kql"):
+        answer = send("nl-query/translate", {"question": f"failed logins of alice {time}", "dialect": dialect}, token)
+        assert answer.status_code == 200
+        assert time.split()[0] in answer.json()["reason"]
+
+
 def _with(body: Any, text: str) -> Iterator[Any]:
     """The body with the text in one place at a time, names of members too."""
     if isinstance(body, dict):

@@ -268,9 +268,9 @@ def moment(text: str) -> datetime:
     """A date or a time as ISO 8601 has it, in UTC where no zone is named. Raises BadQuery."""
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise BadQuery(f"{text!r} is no date.") from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def _network(text: str) -> None:

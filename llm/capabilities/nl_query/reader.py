@@ -257,7 +257,7 @@ class _Reader:
                 return False
             else:
                 self.window = Between(first)
-        except BadQuery:
+        except (BadQuery, OverflowError):  # the latter: there is no day after the calendar's last
             self.at = start
             return False
         return True
