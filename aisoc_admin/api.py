@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions, pagination
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import exception_handler
+from rest_framework.views import APIView, exception_handler
 
 from airgap.page_size import MOST, NAME, page_size
 
@@ -25,6 +26,16 @@ class CursorPages(pagination.CursorPagination):
     def get_page_size(self, request: Request) -> int:
         """DRF would take another size than one that is none, without a word."""
         return page_size(request, int(self.page_size or MOST))
+
+    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: APIView | None = None) -> list[Any] | None:  # type: ignore[override]  # no list is paged here
+        """DRF compares the key with whatever a cursor holds, and the database or Django then stumbles over what is none."""
+        cursor = self.decode_cursor(request)
+        if cursor is not None and cursor.position is not None:
+            try:
+                queryset.model._meta.get_field(self.ordering.lstrip("-")).to_python(cursor.position)
+            except ValidationError:
+                raise exceptions.NotFound(self.invalid_cursor_message) from None
+        return super().paginate_queryset(queryset, request, view)
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response({"results": data, "next": self.get_next_link()})
