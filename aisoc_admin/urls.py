@@ -15,7 +15,7 @@ urlpatterns = [
     path("ready", ReadyView.as_view()),
     path("api/v1/", include(api)),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema", http_method_names=["get", "head"]), name="docs"),
     re_path(r"^api/", api_not_found),
     path("admin/", admin.site.urls),
     path("", include("console.urls")),

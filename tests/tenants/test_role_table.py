@@ -206,6 +206,14 @@ def is_api(route: str) -> bool:
     return route.startswith(("api/", "^api/", "health", "ready"))
 
 
+@pytest.mark.parametrize("client", ["operator"], indirect=True)
+def test_no_route_stumbles_over_a_method_that_it_does_not_have(client: Client) -> None:
+    """The API's documentation, which has no form but HTML, answered OPTIONS by a 500."""
+    for route in ROUTES:
+        for method in ("OPTIONS", "TRACE", "PROPFIND"):
+            assert client.generic(method, address(route)).status_code < 500, (method, route)
+
+
 def test_the_table_of_the_docs_is_this_one() -> None:
     assert [line for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith("| `")] == documented()
 
