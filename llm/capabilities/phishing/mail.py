@@ -19,12 +19,13 @@ from typing import Final
 
 from llm.capabilities.phishing.links import refanged, url_host, url_reasons
 from llm.capabilities.phishing.names import host_reasons, registrable
-from llm.capabilities.phishing.reasons import Reason, reason
+from llm.capabilities.phishing.reasons import NOT_READ, Reason, reason
 from llm.capabilities.phishing.tables import tables
 
-MAX_LINKS: Final = 60
+MAX_LINKS: Final = 60  # that are judged
+MAX_COLLECTED: Final = 5000
 MAX_PARTS: Final = 60
-MAX_TEXT: Final = 200_000
+MAX_TEXT: Final = 256 * 1024  # as long as the whole e-mail may be
 MAX_HEADER: Final = 1000  # characters of one header
 MAX_BOUNDARIES: Final = 200  # lines that may part one part from the next
 MAX_NESTED: Final = 10
@@ -68,6 +69,7 @@ class Mail:
     digests: list[str] = field(default_factory=list)  # SHA-256 of the attachments
     form: bool = False
     listed: bool = False
+    cut: bool = False  # there is more of it than was read
 
     @property
     def sender_host(self) -> str:
@@ -76,20 +78,32 @@ class Mail:
 
 def read_mail(content: str) -> Mail:
     """The e-mail, leniently: what cannot be read is left out."""
-    message = message_from_string(_bounded(content))
-    mail = Mail(subject=_header(message, "Subject"), listed=bool(_header(message, "List-Unsubscribe")))
+    bounded = _bounded(content)
+    message = message_from_string(bounded)
+    mail = Mail(subject=_header(message, "Subject"), listed=bool(_header(message, "List-Unsubscribe")), cut=len(bounded) < len(content))
     mail.sender_name, mail.sender = _address(_header(message, "From"))
     mail.reply_to = _address(_header(message, "Reply-To"))[1]
     mail.recipients = [address for name in ("To", "Delivered-To") if (address := _address(_header(message, name))[1])]
     mail.results = _results(message)
     for number, part in enumerate(message.walk()):
         if number >= MAX_PARTS:
+            mail.cut = True
             break
         _read_part(part, mail)
     seen = {link.url for link in mail.links}
     mail.links += [Link(url) for match in _URL.finditer(mail.text) if (url := refanged(match[0].rstrip(".,;:!"))) not in seen]
-    mail.links = mail.links[:MAX_LINKS]
+    _choose_links(mail)
     return mail
+
+
+def _choose_links(mail: Mail) -> None:
+    """As many as are judged, those that lead to a host for the first time before the others: one bad link hides behind no number of good ones."""
+    first: dict[str, Link] = {}
+    for link in mail.links:
+        first.setdefault(url_host(link.url) or link.url.split(":", 1)[0], link)
+    chosen = {id(link) for link in first.values()}
+    mail.cut = mail.cut or len(first) > MAX_LINKS or len(mail.links) >= MAX_COLLECTED
+    mail.links = [*first.values(), *(link for link in mail.links if id(link) not in chosen)][:MAX_LINKS]
 
 
 def _bounded(content: str) -> str:
@@ -184,7 +198,7 @@ def _read_page(page: str, mail: Mail) -> None:
             link.text += text
         at = tag.end()
         name = tag[1].split(None, 1)[0].lower()
-        if name in ("a", "area") and len(mail.links) < MAX_LINKS:
+        if name in ("a", "area") and len(mail.links) < MAX_COLLECTED:
             values = {match[1].lower(): match[2] or match[3] or match[4] or "" for match in _ATTRIBUTE.finditer(tag[1])}
             if values.get("href"):
                 link = Link(_unescaped(values["href"]).strip())
@@ -213,6 +227,8 @@ def mail_reasons(mail: Mail) -> Iterator[Reason]:
     yield from _link_reasons(mail, protected)
     yield from _attachment_reasons(mail)
     yield from text_reasons(f"{mail.subject}\n{mail.text}", greeting=mail.text)
+    if mail.cut:
+        yield reason(NOT_READ, "It has more parts, parts within parts or links than are read: what it holds besides was not judged.")
     if mail.form:
         yield reason("credential_form", "The e-mail itself holds a form with a password field.")
     if mail.listed:

@@ -32,6 +32,7 @@ class Triage:
 
 
 KNOWN_BAD: Final = "known_bad_indicator"
+NOT_READ: Final = "not_read_whole"
 MODEL: Final = "model"  # a name that begins so is the model's
 PHISHING_FROM: Final = 0.6
 SUSPICIOUS_FROM: Final = 0.3
@@ -85,6 +86,7 @@ WEIGHTS: Final = {
     "archive_password": 0.45,
     "generic_greeting": 0.1,
     "credential_form": 0.35,
+    NOT_READ: 0.3,
     # against
     "known_site": -0.25,
     "own_sender_domain_links": -0.15,
@@ -108,6 +110,6 @@ def judged(reasons: Iterable[Reason]) -> Triage:
         return Triage(Verdict.PHISHING, 0.99, ordered)
     if score >= PHISHING_FROM:
         return Triage(Verdict.PHISHING, round(min(0.97, 0.6 + (score - PHISHING_FROM) * 0.5), 2), ordered)
-    if score >= SUSPICIOUS_FROM:
+    if score >= SUSPICIOUS_FROM or NOT_READ in best:  # nobody can call benign what was not read
         return Triage(Verdict.SUSPICIOUS, 0.5, ordered)
     return Triage(Verdict.BENIGN, round(max(0.55, min(0.95, 0.9 - max(score, 0.0) + min(0.0, score) * -0.2)), 2), ordered)

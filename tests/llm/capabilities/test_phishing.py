@@ -101,6 +101,32 @@ def test_a_part_that_cannot_be_read_takes_the_verdict_from_nobody(content: str) 
     assert (message + "".join(one.detail for one in found)).encode()
 
 
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "X-A: " + "multipart/ " * 11 + "\n" + PAGE.removeprefix(HEAD),
+        PAGE.removeprefix(HEAD) + "--\n" * 201,
+        PAGE.removeprefix(HEAD) + "".join(f'<a href="https://h{n}.example/">x</a>' for n in range(61)),
+        "Content-Type: multipart/mixed; boundary=b\n\n" + "--b\n\nx\n" * 70 + "--b\nContent-Type: text/html\n\n",
+    ],
+    ids=["nested", "boundaries", "hosts", "parts"],
+)
+def test_what_stands_behind_more_than_is_read_is_never_called_benign(hidden: str) -> None:
+    """One line of header ended the reading, and the same e-mail went from phishing to benign without a word."""
+    form = '<a href="http://paypa1-secure.com/login">paypal.com</a><input type=password>'
+    good = "Authentication-Results: mx; dmarc=pass\nList-Unsubscribe: <https://a.example/>\n"
+    found, _ = by_rule(Kind.EMAIL, f"{good}{HEAD}{hidden}{form}")
+    assert "not_read_whole" in {one.name for one in found}
+    assert judged(found).verdict is not Verdict.BENIGN
+
+
+def test_a_link_is_judged_however_many_others_stand_before_it() -> None:
+    many = '<a href="https://www.microsoft.com/">x</a>' * 1000
+    names = {one.name for one in by_rule(Kind.EMAIL, f'{PAGE}{many}{"word " * 30_000}<a href="http://paypa1-secure.com/login">paypal.com</a>')[0]}
+    assert {"link_lookalike", "link_text_mismatch"} <= names
+    assert "not_read_whole" not in names
+
+
 def test_a_letter_behind_zeros_is_the_letter_that_the_browser_shows() -> None:
     assert read_mail(f'{PAGE}<a href="https://www.&#{"0" * 5000}1072;pple.com/&#x{"0" * 5000}aa;">x</a>').links[0].url == "https://www.аpple.com/ª"
 
