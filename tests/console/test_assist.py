@@ -143,9 +143,8 @@ def test_the_deployment_page_shows_how_each_capability_answered(
     assert "0 live, 1 fallback in all" in said
     [shown] = auditor.get("/settings/deployment/deployment.json").json()["capabilities"]
     assert (shown["capability"], shown["path"], shown["cause"], shown["live"], shown["fallback"]) == ("explain", "fallback", "rejected", 0, 1)
-    assert (
-        "| explain, latest of all tenants | fallback: the model's server refused; 0 live, 1 fallback |" in auditor.get("/settings/deployment/deployment.md").content.decode()
-    )
+    told = auditor.get("/settings/deployment/deployment.md").content.decode()
+    assert "| explain, latest of all tenants | fallback: the model's server refused; 0 live, 1 fallback |" in told
 
 
 @pytest.mark.parametrize(
