@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airgap.read_json import UNREADABLE
 from threatintel.canonical import FORMLESS, MAX_TEXT, TYPES, NotCanonical, canonical, recognise, typed
 
 Pair = tuple[str, str]  # type, canonical value
 _ALIKE: Mapping[str, tuple[str, ...]] = {"domain-name": ("file-name", "mutex"), "file-hash:md5": ("file-hash:imphash", "mutex")}
+NOT_READ = "It holds a character that could not be read: U+FFFD stands in its place."
 NO_FORM = "It has no form that shows its type; give it as {type, value}."
 
 
@@ -64,6 +66,8 @@ def _read(index: int, item: Any, field: str, read: Callable[[str], Iterable[Pair
         text = item.strip()
         if not text or len(text) > MAX_TEXT:
             return Read(index, (), f"It has more than {MAX_TEXT} characters." if text else "It is empty.")
+        if UNREADABLE in text:
+            return Read(index, (), NOT_READ)
         pairs = tuple(read(text))
         return Read(index, pairs, "" if pairs else NO_FORM)
     if not isinstance(item, dict) or not isinstance(item.get("value"), str) or not isinstance(item.get("type"), str):

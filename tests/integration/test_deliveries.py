@@ -47,7 +47,7 @@ def test_a_worker_that_is_killed_at_ten_random_points_loses_no_delivery_and_inve
     }
     subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True)
     subprocess.run([sys.executable, "-m", "tests.integration.ask_for", str(DELIVERIES)], cwd=ROOT, env=environment, check=True)
-    database, broker, said = tmp_path / "aisoc.sqlite3", Celery(broker=valkey), tmp_path / "worker.log"
+    database, broker, said = tmp_path / "aisoc.sqlite3", Celery(broker=valkey, set_as_current=False), tmp_path / "worker.log"
 
     def started() -> subprocess.Popen[bytes]:
         with said.open("ab") as log:
