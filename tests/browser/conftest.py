@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, 
 from tests.airgap.fleet import deployment  # noqa: F401
 from tests.console.fixtures import agreeing, guarded, healthy, heard, indicators, quick_passwords, ran, reader, sealed  # noqa: F401
 from tests.plugins.required import lacking
+from threatintel.benign import benign_lists
 
 CHROMIUM = Path("/usr/bin/chromium")
 PLAIN_HTTP_HOST = "console.internal"  # a name that is no secure context, answered by loopback
@@ -45,6 +46,12 @@ def chromium() -> Iterator[Browser]:
             browser.close()
     finally:
         del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warning_lists_are_built() -> None:
+    """Once a deployment, and some seconds of a busy machine: not within a page's patience."""
+    benign_lists()
 
 
 @pytest.fixture
