@@ -21,6 +21,9 @@ from aisoc_admin.lifeline import die_with_parent
 HARD_LIMIT = 300  # seconds; the soft limit lets a task say so first
 app = Celery("aisoc_admin", broker=settings.CELERY_BROKER_URL)
 app.conf.update(
+    # Said outright: Celery reads CELERY_BROKER_URL from the environment by itself, over broker_url.
+    broker_read_url=settings.CELERY_BROKER_URL,
+    broker_write_url=settings.CELERY_BROKER_URL,
     accept_content=["json"],
     task_serializer="json",
     task_ignore_result=True,

@@ -19,7 +19,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlencode
 
 import environ
 
@@ -84,6 +84,10 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
         return int(raw)
 
     return parse
+
+
+_INTERVAL = whole_number(1, 31 * 86400)
+_PORT = whole_number(1, 65535)
 
 
 def listen_address(raw: str) -> str:
@@ -211,8 +215,9 @@ def _canonical(host: str) -> str:
 
 
 _BROKER = re.compile(
-    r"(?P<scheme>redis|rediss)://(?:[^@/?#;]*@)?(?P<host>\[[^\]]+\]|[^:/?#@;\[\]]+)(?::(?P<port>[0-9]{1,5}))?(?:/[0-9]{0,3})?(?:\?ssl_[a-z_]+=[^;#&]*(?:&ssl_[a-z_]+=[^;#&]*)*)?"
+    r"(?P<scheme>redis|rediss)://(?:[^@/?#;]*@)?(?P<host>\[[^\]]+\]|[^:/?#@;\[\]]+)(?::(?P<port>[0-9]{1,5}))?(?:/[0-9]{0,3})?(?:\?(?P<options>[^;#]*))?"
 )
+_BROKER_FILES = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
 
 
 def broker_url(raw: str) -> str:
@@ -225,7 +230,31 @@ def broker_url(raw: str) -> str:
     host = Host.parse(match["host"].strip("[]"))
     if isinstance(host, Malformed):
         raise ValueError(host.reason)
+    if match["port"]:
+        _PORT(match["port"])
+    _broker_options(match)
     return url
+
+
+def _broker_options(match: re.Match[str]) -> dict[str, str]:
+    """The options that say which files TLS takes. Raises ValueError for others: nothing takes the check of the certificate away."""
+    options = dict(parse_qsl(match["options"] or "", keep_blank_values=True))
+    if options and match["scheme"] != "rediss":
+        raise ValueError("Only rediss:// takes options.")
+    if options.pop("ssl_cert_reqs", "required").lower() not in ("required", "cert_required"):
+        raise ValueError("The broker's certificate is always verified.")
+    if unknown := sorted(set(options) - _BROKER_FILES):
+        raise ValueError(f"The option {unknown[0]!r} is not one of {', '.join(sorted(_BROKER_FILES))}.")
+    return options
+
+
+def verified_broker_url(url: str, ca_bundle: str) -> str:
+    """The URL as both of its readers verify it: without options Celery's takes any certificate, and neither knows AISOC_CA_BUNDLE."""
+    match = _BROKER.fullmatch(url)
+    if match is None or match["scheme"] != "rediss":
+        return url
+    options = {"ssl_cert_reqs": "required", **({"ssl_ca_certs": ca_bundle} if ca_bundle else {}), **_broker_options(match)}
+    return f"{url.partition('?')[0]}?{urlencode(options)}"
 
 
 def email_url(raw: str) -> str:
@@ -264,10 +293,6 @@ def webhook_secret(raw: str) -> str:
 
 def kinds(raw: str) -> tuple[str, ...]:
     return tuple(one_of(*Kind)(item) for item in comma_list(raw))
-
-
-_INTERVAL = whole_number(1, 31 * 86400)
-_PORT = whole_number(1, 65535)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,7 +390,7 @@ class Environment:
         broker_url,
         "",
         example="redis://valkey.internal:6379/0",
-        help="Redis or Valkey; unset: the embedded Valkey.",
+        help="Redis or Valkey, over TLS as rediss://, whose certificate AISOC_CA_BUNDLE verifies; unset: the embedded Valkey.",
         secret=True,
     )
     secret_key: str = variable(

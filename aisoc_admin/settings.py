@@ -224,4 +224,4 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = f"AiSOC Admin <{ENV.alert_email_from}>"
 
 # ── Tasks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 BROKER_IS_EMBEDDED = not ENV.broker_url
-CELERY_BROKER_URL = ENV.broker_url or embedded_broker_url(DATA_DIR)
+CELERY_BROKER_URL = env.verified_broker_url(ENV.broker_url, ENV.ca_bundle) or embedded_broker_url(DATA_DIR)

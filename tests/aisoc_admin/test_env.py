@@ -49,6 +49,11 @@ BAD = [
     ("CELERY_BROKER_URL", "redis://a;redis://b"),
     ("CELERY_BROKER_URL", "redis://a/0?hostname=b"),
     ("CELERY_BROKER_URL", "redis://134744072/0"),
+    ("CELERY_BROKER_URL", "redis://a:99999/0"),
+    ("CELERY_BROKER_URL", "redis://a/0?ssl_ca_certs=/etc/ssl/site-ca.pem"),
+    ("CELERY_BROKER_URL", "rediss://a/0?ssl_cert_reqs=none"),
+    ("CELERY_BROKER_URL", "rediss://a/0?ssl_cert_reqs=CERT_NONE"),
+    ("CELERY_BROKER_URL", "rediss://a/0?ssl_check_hostname=false"),
     ("LLM_BASE_URL", "ollama:11434"),
     ("LLM_BASE_URL", "ftp://ollama/"),
     ("LLM_BASE_URL", "ws://ollama/"),
@@ -169,6 +174,21 @@ def test_a_public_database_or_broker_stops_the_process_under_air_gap(name: str, 
     with pytest.raises(EnvError, match=f"^{name} points outside"):
         read({name: value, "AISOC_AIRGAPPED": "1"})
     read({name: value, "AISOC_AIRGAPPED": "1", "AISOC_AIRGAP_ALLOWLIST": "example.com,8.8.8.8,2606:4700:4700::1111"})
+
+
+@pytest.mark.parametrize(
+    ("url", "bundle", "verified"),
+    [
+        ("redis://valkey:6379/0", "/ca.pem", "redis://valkey:6379/0"),
+        ("redis+socket:///run/valkey.sock?virtual_host=0", "/ca.pem", "redis+socket:///run/valkey.sock?virtual_host=0"),
+        ("rediss://u:p%40@valkey:6380/0", "", "rediss://u:p%40@valkey:6380/0?ssl_cert_reqs=required"),
+        ("rediss://valkey/0?ssl_cert_reqs=CERT_REQUIRED", "", "rediss://valkey/0?ssl_cert_reqs=required"),
+        ("rediss://valkey/0", "/ca.pem", "rediss://valkey/0?ssl_cert_reqs=required&ssl_ca_certs=%2Fca.pem"),
+        ("rediss://valkey/0?ssl_ca_certs=/own.pem", "/ca.pem", "rediss://valkey/0?ssl_cert_reqs=required&ssl_ca_certs=%2Fown.pem"),
+    ],
+)
+def test_every_reader_of_the_broker_s_url_verifies_its_certificate(url: str, bundle: str, verified: str) -> None:
+    assert env.verified_broker_url(read({"CELERY_BROKER_URL": url}).broker_url, bundle) == verified
 
 
 @pytest.mark.parametrize("name", ["PGHOST", "PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE"])
