@@ -65,7 +65,7 @@ def start_background() -> None:
     # Threads and connections of their own: a drain that waits for a lock must not look like a death.
     for name, rounds in (
         ("health", [Round(0, health.refresh), Round(TIDY, tidy), Round(EXPIRY, remove_expired)]),
-        ("fleet", [Round(BEAT, heartbeat.beat), Round(BEAT, heartbeat.watch), Round(BEAT, contacts.flush)]),
+        ("fleet", [Round(BEAT, health.noting_writes(heartbeat.beat)), Round(BEAT, heartbeat.watch), Round(BEAT, contacts.flush)]),
     ):
         threading.Thread(target=_keep_going, args=(rounds,), name=name, daemon=True).start()
     if settings.HEALTH_PORT is not None and settings.ROLE in (Role.WORKER, Role.BEAT):

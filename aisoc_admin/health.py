@@ -1,8 +1,10 @@
 """/health and /ready: encoded by a background thread after each round of checks, so that an answer never waits for one."""
 
+import functools
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -34,6 +36,7 @@ class Health:
 
     checks: dict[str, str] = field(default_factory=lambda: {"database": NOT_YET, "broker": NOT_YET, "spool": NOT_YET})
     migrated: bool = False
+    writes: str = OK  # what became of the last heartbeat
     finished_at: float = 0.0
     encoded: bytes = b""
 
@@ -83,14 +86,32 @@ def encoded_readiness() -> tuple[int, bytes]:
 
 def refresh() -> None:
     """One round: each check in turn, then the encoded body."""
-    _health.checks = {"database": _database(), "broker": _broker(), "spool": _spool()}
-    if _health.checks["database"] != OK:
-        connections.close_all()  # a broken connection is not kept for the next round
-    if _health.checks["database"] == OK and not _health.migrated:
+    database = _database()
+    if database == OK and not _health.migrated:
         _health.migrated = _migrated()
+    if database == OK and _health.migrated:
+        database = _health.writes
+    _health.checks = {"database": database, "broker": _broker(), "spool": _spool()}
+    if database != OK:
+        connections.close_all()  # a broken connection is not kept for the next round
     _health.finished_at = time.monotonic()
     _health.encoded = encode(_health.body())
     checked.set()
+
+
+def noting_writes(write: Callable[[], None]) -> Callable[[], None]:
+    """`write`, and whether the database took it: one that answers may be read-only after a fail-over, or its disk full."""
+
+    @functools.wraps(write)
+    def noted() -> None:
+        try:
+            write()
+        except DatabaseError as error:
+            _health.writes = f"takes no writes ({type(error).__name__})"
+            raise
+        _health.writes = OK
+
+    return noted
 
 
 def _database() -> str:
@@ -111,8 +132,13 @@ def _migrated() -> bool:
 
 
 def _broker() -> str:
+    """PING would be answered by a broker that is full, or by a replica: this is a write that changes nothing."""
     try:
-        broker_client().ping()
+        broker_client().lpushx("aisoc.health", "")
+    except redis.exceptions.NoPermissionError:  # it answers, and keeps its clients to the queues
+        return OK
+    except redis.ResponseError as error:
+        return f"takes no messages ({type(error).__name__})"
     except (redis.RedisError, OSError) as error:
         return f"away ({type(error).__name__})"
     return OK
