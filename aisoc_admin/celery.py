@@ -13,6 +13,7 @@ if role.current() is role.Role.COMMAND:
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aisoc_admin.settings")
 
 import celery.apps.worker
+import structlog
 from celery import Celery, signals
 from django.conf import settings
 
@@ -74,17 +75,15 @@ if role.current() is not role.Role.COMMAND:
 
 # The models behind these are there only when Celery has set Django up, hence the imports inside.
 @signals.worker_ready.connect
-def _worker_ready(**_: Any) -> None:
-    from aisoc_admin.background import start_background
-
-    start_background()
-
-
 @signals.beat_init.connect
-def _beat_ready(**_: Any) -> None:
+def _ready(**_: Any) -> None:
     from aisoc_admin.background import start_background
 
-    start_background()
+    try:
+        start_background()
+    except OSError as error:  # Celery would log it and go on, without health, metrics and the word of its end
+        structlog.stdlib.get_logger("background").error("background.not_started", reason=error.strerror)
+        raise SystemExit(1) from None
 
 
 @signals.worker_process_init.connect

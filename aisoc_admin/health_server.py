@@ -64,6 +64,13 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     option = socket.SO_REUSEADDR
 
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        try:
+            super().__init__(address, handler)
+        except OSError as error:
+            raise OSError(error.errno, f"Port {address[1]} of {address[0]} cannot be listened on: {error.strerror}.") from None
+
     def server_bind(self) -> None:
         """Bind without the reverse look-up of the own address that http.server would make for server_name."""
         self.socket.setsockopt(socket.SOL_SOCKET, self.option, 1)

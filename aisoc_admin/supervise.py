@@ -42,6 +42,7 @@ class Ports:
 
     bind: str
     web: int
+    metrics: int | None = None
 
     @property
     def worker(self) -> int:
@@ -60,7 +61,7 @@ class Ports:
         return f"http://[{self.reached_at}]:{port}" if ":" in self.reached_at else f"http://{self.reached_at}:{port}"
 
     def check(self, patience: float = PATIENCE) -> None:
-        """Raises StartError unless all three can be listened on."""
+        """Raises StartError unless all of them can be listened on."""
         if self.beat > 65535:
             raise StartError(f"PORT={self.web} leaves no room: worker and beat health need the next two ports. Example: PORT=8000", 2)
         if self.bind != "localhost":
@@ -68,16 +69,22 @@ class Ports:
                 ipaddress.ip_address(self.bind)
             except ValueError:
                 raise StartError(f"AISOC_BIND={self.bind!r} is not an IP address. Example: AISOC_BIND=0.0.0.0", 2) from None
+        if self.metrics in (self.web, self.worker, self.beat):
+            raise StartError(
+                f"AISOC_METRICS_PORT={self.metrics} is one of {self.web}, {self.worker} and {self.beat}, which PORT takes. Example: 9100", 2
+            )
         deadline = time.monotonic() + patience
-        for port, what in ((self.web, "PORT, of the web"), (self.worker, "PORT+1, of the worker's health"), (self.beat, "PORT+2, of beat's health")):
+        wanted = [(self.web, "PORT, of the web"), (self.worker, "PORT+1, of the worker's health"), (self.beat, "PORT+2, of beat's health")]
+        for port, what in [*wanted, *([(self.metrics, "AISOC_METRICS_PORT, of beat's metrics")] if self.metrics else [])]:
             while (problem := self._problem(port)) == errno.EADDRINUSE and time.monotonic() < deadline:
                 time.sleep(0.05)
             if problem == errno.EADDRNOTAVAIL:
                 raise StartError(f"AISOC_BIND={self.bind} is not an address of this machine. Example: AISOC_BIND=127.0.0.1", 2)
             if problem:
                 other = self.web + 100 if self.web < 65000 else 8100
+                example = "AISOC_METRICS_PORT=9101" if port == self.metrics else f"PORT={other}"
                 raise StartError(
-                    f"Port {port} ({what}) cannot be used: {os.strerror(problem)}. Free it or choose another, for example PORT={other} bin/up"
+                    f"Port {port} ({what}) cannot be used: {os.strerror(problem)}. Free it or choose another, for example {example} bin/up"
                 )
 
     def _problem(self, port: int) -> int:
@@ -156,7 +163,7 @@ def services(ports: Ports) -> tuple[Child, Child, Child]:
 def run() -> int:
     """Raises StartError."""
     logging.config.dictConfig(settings.LOGGING)
-    ports = Ports(settings.BIND, settings.ENV.port)
+    ports = Ports(settings.BIND, settings.ENV.port, settings.METRICS_PORT)
     data_dir: Path = settings.DATA_DIR
     with only_instance(data_dir):
         ports.check()

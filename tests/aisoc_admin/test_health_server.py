@@ -6,6 +6,7 @@ import socket
 from contextlib import closing
 
 import pytest
+from celery import signals
 
 from aisoc_admin.health_server import serve_health
 from tests.plugins.processes import free_port
@@ -55,3 +56,34 @@ def test_what_is_no_request_is_400_in_the_one_shape(port: int) -> None:
         answer = b"".join(iter(lambda: connection.recv(4096), b""))
     assert b"400" in answer.split(b"\r\n", 1)[0]
     assert json.loads(answer.split(b"\r\n\r\n", 1)[1])["code"] == "bad_request"
+
+
+@pytest.mark.parametrize(("bind", "reached_at"), [("::1", "::1"), ("::", "::1"), ("::", "127.0.0.1"), ("localhost", "127.0.0.1")])
+def test_it_listens_wherever_the_web_does(bind: str, reached_at: str) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("This machine has no IPv6.")
+    number = free_port()
+    serve_health(bind, number)
+    with closing(http.client.HTTPConnection(reached_at, number, timeout=5)) as connection:
+        connection.request("GET", "/api/v1/airgap/status")
+        assert connection.getresponse().status == 200
+
+
+def test_a_worker_or_beat_that_cannot_be_heard_ends(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Celery logs what a handler raises and goes on: without health, metrics and its warnings."""
+    from aisoc_admin import celery
+
+    number = free_port()
+    serve_health("127.0.0.1", number)
+
+    def start() -> None:
+        serve_health("127.0.0.1", number)
+
+    monkeypatch.setattr("aisoc_admin.background.start_background", start)
+    for ready in (signals.worker_ready, signals.beat_init):
+        with pytest.raises(SystemExit) as ended:
+            ready.send(sender=celery.app)
+        assert ended.value.code == 1
+    assert [
+        record.msg["reason"] for record in caplog.records if isinstance(record.msg, dict) and record.msg["event"] == "background.not_started"
+    ] == [f"Port {number} of 127.0.0.1 cannot be listened on: Address already in use."] * 2

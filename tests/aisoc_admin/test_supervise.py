@@ -210,6 +210,20 @@ def test_a_port_in_use_is_named_with_the_way_out(offset: int, name: str) -> None
     Ports("127.0.0.1", port).check(patience=0)
 
 
+def test_the_port_of_metrics_must_be_free_too_and_none_of_the_others() -> None:
+    port = free_port(4)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port + 3))
+        taken.listen()
+        with pytest.raises(StartError, match=rf"^Port {port + 3} \(AISOC_METRICS_PORT,"):
+            Ports("127.0.0.1", port, port + 3).check(patience=0)
+    Ports("127.0.0.1", port, port + 3).check(patience=0)
+    for number in range(3):
+        with pytest.raises(StartError, match=rf"^AISOC_METRICS_PORT={port + number} is one of") as caught:
+            Ports("127.0.0.1", port, port + number).check(patience=0)
+        assert caught.value.status == 2
+
+
 @pytest.mark.parametrize(
     ("bind", "port", "name"),
     [("127.0.0.1", 65534, "PORT=65534"), ("everywhere", 8000, "AISOC_BIND='everywhere'"), ("192.0.2.1", 8000, "AISOC_BIND=192.0.2.1")],
