@@ -5,7 +5,8 @@
     PREFIX/var/                         the data folder, shared by all releases
     PREFIX/current                      a link to the release in use, moved last and at once
 
-Every file is checked against SHA256SUMS first, and one that is not listed is refused. Standard library only.
+Every file is checked against SHA256SUMS first, and one that is not listed is refused. Releases can be read by every user, as the
+services are not root, whatever the umask; the data folder by its owner alone. Standard library only.
 """
 
 import hashlib
@@ -56,6 +57,7 @@ def install(bundle: Path, prefix: Path) -> Path:
         if release.exists():  # a run that was cut off
             shutil.rmtree(release)
         shutil.copytree(bundle / "source", release)
+        readable(release)
         (release / "var").symlink_to(Path("..", "..", "var"))
         command = [sys.executable, "-c", "import python_check, bootstrap; bootstrap.ready('requirements.txt')"]
         if subprocess.run(command, cwd=release / "bin", check=False).returncode != 0:
@@ -63,6 +65,14 @@ def install(bundle: Path, prefix: Path) -> Path:
         (release / WHOLE).touch()
     switch(prefix, release)
     return release
+
+
+def readable(release: Path) -> None:
+    """For every user, also when it was unpacked under a strict umask."""
+    for folder, _, names in os.walk(release):
+        Path(folder).chmod(0o755)
+        for path in (Path(folder, name) for name in names):
+            path.chmod(0o755 if os.access(path, os.X_OK) else 0o644)
 
 
 def switch(prefix: Path, release: Path) -> None:
@@ -77,6 +87,7 @@ def main(words: "list[str]") -> int:
         print("usage: python3 install.py PREFIX — installs below PREFIX, for example /opt/aisoc-admin", file=sys.stderr)
         return 2
     prefix = Path(words[0]).resolve()
+    os.umask(0o022)
     try:
         release = install(HERE, prefix)
     except (InstallError, OSError) as error:

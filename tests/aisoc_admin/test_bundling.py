@@ -1,13 +1,15 @@
 """bin/bundle: the same bytes from the same source, a valid bill of materials, and an installer that takes nothing but what was listed."""
 
 import json
+import os
+import stat
 import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from cyclonedx.schema import SchemaVersion
@@ -134,6 +136,25 @@ def test_what_was_touched_is_not_installed(fault: str, modules: dict[str, Module
     with pytest.raises(modules["install"].InstallError, match="The bundle is not the one that was made"):
         modules["install"].install(unpacked, tmp_path / "prefix")
     assert not (tmp_path / "prefix").exists()
+
+
+def test_a_release_can_be_read_by_the_service_user_whatever_the_umask_of_root(
+    modules: dict[str, ModuleType], unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hardened hosts have umask 077: tar then unpacks folders for root alone, and the units run as another user."""
+    for path in (unpacked, *unpacked.rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    install = modules["install"]
+    monkeypatch.setattr(install, "HERE", unpacked)
+    monkeypatch.setattr(install.subprocess, "run", lambda *_, cwd, **__: (cwd.parent / ".venv").mkdir() or SimpleNamespace(returncode=0))
+    before = os.umask(0o077)
+    try:
+        assert install.main([str(tmp_path / "prefix")]) == 0
+    finally:
+        os.umask(before)
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "prefix").rglob("*") if not path.is_symlink()}
+    assert modes.pop(tmp_path / "prefix" / "var") == 0o700
+    assert set(modes.values()) == {0o755, 0o644}
 
 
 def test_switching_is_one_step_and_goes_back(modules: dict[str, ModuleType], tmp_path: Path) -> None:
