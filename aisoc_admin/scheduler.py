@@ -9,6 +9,7 @@ from celery.beat import Scheduler
 from django.conf import settings
 from django.db import DatabaseError, connections
 
+from aisoc_admin import health
 from aisoc_admin.logs import process_name
 from threatintel.beat import Timetable, announce, hold_lease, release_lease
 from threatintel.registry import feeds
@@ -21,6 +22,7 @@ CHORES = {  # task: every so many seconds, in this queue
     "actions.tasks.watch": (60.0, "actions"),
 }
 CHORES_AFTER = 45.0  # seconds of leadership
+ENOUGH = 1000  # messages in a queue: nobody takes them, and the database knows what is to be done once somebody does
 TICK = 1.0  # seconds; a lease is renewed at each
 log = structlog.stdlib.get_logger("beat")
 
@@ -33,6 +35,7 @@ class LeasedScheduler(Scheduler):
         self.timetable = Timetable(plan(feeds(), settings.AIRGAP_POLICY), settings.AIRGAP_POLICY, self._send_poll)
         self.leading = 0
         self.chores: dict[str, float] = {}
+        self.crowded: set[str] = set()
         announce(self.timetable.plan)
 
     def tick(self, *_args: Any, **_kwargs: Any) -> float:
@@ -67,10 +70,23 @@ class LeasedScheduler(Scheduler):
                 every, queue = CHORES[task]
                 self.chores[task] = now + every
                 try:
-                    self.app.send_task(task, queue=queue, retry=False, expires=every)
+                    if self._has_room(queue):
+                        self.app.send_task(task, queue=queue, retry=False, expires=every)
                 except Exception as error:  # as for polls: kombu raises what the transport raises
                     log.warning("beat.not_sent", task=task, error=type(error).__name__)
                     return
 
     def _send_poll(self, feed: str, slot: str) -> None:
-        self.app.send_task("threatintel.tasks.poll", args=(feed, slot), queue="intel", retry=False)
+        if self._has_room("intel"):
+            self.app.send_task("threatintel.tasks.poll", args=(feed, slot), queue="intel", retry=False)
+
+    def _has_room(self, queue: str) -> bool:
+        """Whether the queue is not crowded: while workers are away for days, the broker must not fill up with what was said before."""
+        messages = int(health.broker_client().llen(queue))
+        if messages < ENOUGH:
+            self.crowded.discard(queue)
+            return True
+        if queue not in self.crowded:
+            self.crowded.add(queue)
+            log.warning("beat.queue_crowded", queue=queue, messages=messages)
+        return False
