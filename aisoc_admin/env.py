@@ -188,13 +188,15 @@ def database_url(raw: str) -> str:
         raise ValueError(f"It is not a database URL ({type(error).__name__}).") from None
     if config.get("ENGINE") not in ("django.db.backends.sqlite3", "django.db.backends.postgresql"):
         raise ValueError("The scheme is not postgres or sqlite.")
-    unknown = sorted(set(config.get("OPTIONS", {})) - DATABASE_OPTIONS)
-    if unknown:
+    if config["ENGINE"].endswith("sqlite3"):
+        if not str(config["NAME"]).startswith("/") or config.get("OPTIONS"):
+            raise ValueError("A SQLite database is a file with its whole path, and nothing after it: sqlite:////var/lib/aisoc/aisoc.sqlite3.")
+        return f"sqlite://{raw.strip().partition('://')[2]}"
+    if unknown := sorted(set(config.get("OPTIONS", {})) - DATABASE_OPTIONS):
         raise ValueError(f"The option {unknown[0]!r} is not one of {', '.join(sorted(DATABASE_OPTIONS))}.")
-    if config["ENGINE"].endswith("postgresql"):
-        if not config.get("NAME"):
-            raise ValueError("The database name is missing.")
-        _database_host(raw.strip())
+    if not config.get("NAME"):
+        raise ValueError("The database name is missing.")
+    _database_host(raw.strip())
     return raw.strip()
 
 
@@ -382,7 +384,7 @@ class Environment:
         database_url,
         "",
         example="postgres://aisoc@db.internal:5432/aisoc",
-        help="PostgreSQL (one host; a few ssl and connect options) or SQLite; unset: SQLite in the data folder.",
+        help="PostgreSQL (one host; a few ssl and connect options) or SQLite (a whole path); unset: SQLite in the data folder.",
         secret=True,
     )
     broker_url: str = variable(
