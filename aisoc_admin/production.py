@@ -1,7 +1,7 @@
 """What AISOC_ENVIRONMENT=production refuses to start on. Reads settings and file modes; opens no connection.
 
 A production deployment has the secrets it was given and none that it made up, a broker that outlives a host, a database
-that all of its hosts share, and secret files that no other user of the machine can read.
+that all of its hosts share, and secret files and a data folder that are closed to other users of the machine.
 """
 
 import stat
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+ROOT = Path(__file__).resolve().parent.parent  # a relative AISOC_DATA_DIR is below it, wherever a command is typed
 REQUIRED = ("secret_key", "allowed_hosts", "credential_key")
 
 
@@ -54,7 +55,7 @@ def unsafe(environment: Settings, specs: Iterable[tuple[str, Mapping[str, Any]]]
         if not environment.signing_key:
             yield _required(table["signing_key"], f" and AISOC_WEB_HOSTS={environment.web_hosts}: all hosts sign one trail")
     yield from _readable_by_others(table.values(), source)
-    yield from _writable_by_others(environment.data_dir)
+    yield from _open_to_others(environment.data_dir)
 
 
 def _make(name: str) -> str:
@@ -79,10 +80,10 @@ def _readable_by_others(metas: Iterable[Mapping[str, Any]], source: Mapping[str,
             yield f"{name} names a file that every user of this machine can read (mode {stat.S_IMODE(mode):04o}). Use: chmod 0440, and its group"
 
 
-def _writable_by_others(folder: str) -> Iterator[str]:
+def _open_to_others(folder: str) -> Iterator[str]:
     try:
-        mode = Path(folder).stat().st_mode
+        mode = (ROOT / folder).stat().st_mode
     except (OSError, ValueError):  # it is made at the first start, for this user alone
         return
-    if mode & stat.S_IWOTH:
-        yield f"AISOC_DATA_DIR={folder} can be written by every user of this machine (mode {stat.S_IMODE(mode):04o}). Use: chmod 0700"
+    if mode & stat.S_IRWXO:
+        yield f"AISOC_DATA_DIR={folder} can be entered by every user of this machine (mode {stat.S_IMODE(mode):04o}). Use: chmod 0700"

@@ -43,6 +43,7 @@ def test_production_demands_its_secrets_its_hosts_and_a_broker(missing: str) -> 
     [
         ("DATABASE_URL", ""),
         ("DATABASE_URL", "sqlite:////var/lib/aisoc/aisoc.sqlite3"),
+        ("DATABASE_URL", "SQLite:////var/lib/aisoc/aisoc.sqlite3"),
         ("AISOC_SIGNING_KEY", ""),
     ],
 )
@@ -82,10 +83,18 @@ def test_a_secret_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     assert read({**variables, "AISOC_ENVIRONMENT": "development"}).secret_key, "a developer's machine is not held to it"
 
 
-def test_a_data_folder_that_others_can_write_is_refused(tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
-    with pytest.raises(EnvError, match=r"^AISOC_DATA_DIR=.* 0777"):
+@pytest.mark.parametrize("mode", [0o777, 0o755, 0o711])
+def test_a_data_folder_that_others_can_enter_is_refused(mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In it are the signing key and, with SQLite, a database that a command made under the umask of whoever typed it."""
+    tmp_path.chmod(mode)
+    with pytest.raises(EnvError, match=rf"^AISOC_DATA_DIR=.* {mode:04o}"):
         read({**SAFE, "AISOC_DATA_DIR": str(tmp_path)})
+    monkeypatch.setattr("aisoc_admin.production.ROOT", tmp_path.parent)
+    monkeypatch.chdir("/")
+    with pytest.raises(EnvError, match=rf"^AISOC_DATA_DIR={tmp_path.name} .* {mode:04o}"):
+        read({**SAFE, "AISOC_DATA_DIR": tmp_path.name})
+    tmp_path.chmod(0o770)
+    read({**SAFE, "AISOC_DATA_DIR": tmp_path.name})
 
 
 def check(folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
