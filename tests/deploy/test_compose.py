@@ -1,6 +1,7 @@
 """compose.yaml and the Containerfile: one network that leads nowhere, every process air-gapped from one anchor, nothing writable or privileged."""
 
 import re
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -35,6 +36,18 @@ def test_the_only_network_is_internal_and_no_port_is_published(compose: dict[str
     for name, service in compose["services"].items():
         assert set(service["networks"]) == {"inside"}, name
         assert not {"ports", "network_mode", "extra_hosts", "dns", "privileged", "cap_add", "devices", "pid", "ipc"} & set(service), name
+
+
+def test_no_number_of_workers_takes_the_address_of_a_web(compose: dict[str, Any]) -> None:
+    """An engine hands addresses out from the lowest: the tenth container without one of its own would get the first web's."""
+    (config,) = compose["networks"]["inside"]["ipam"]["config"]
+    given = ip_network(config["ip_range"])
+    assert given.subnet_of(ip_network(config["subnet"]))
+    fixed = [
+        ip_address(service["networks"]["inside"]["ipv4_address"]) for service in compose["services"].values() if isinstance(service["networks"], dict)
+    ]
+    assert len(fixed) == 2
+    assert not [address for address in [*fixed, ip_address(config["gateway"])] if address in given]
 
 
 def test_every_container_is_read_only_unprivileged_and_not_root(compose: dict[str, Any]) -> None:
