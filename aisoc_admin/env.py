@@ -324,14 +324,18 @@ class Environment:
         secret=True,
     )
     ca_bundle: str = variable(
-        "AISOC_CA_BUNDLE", ca_bundle, "", example="/etc/ssl/site-ca.pem", help="PEM file of internal CAs, used by every client."
+        "AISOC_CA_BUNDLE",
+        ca_bundle,
+        "",
+        example="/etc/ssl/site-ca.pem",
+        help="PEM file of internal CAs, used by every client; PostgreSQL takes sslmode and sslrootcert in its URL.",
     )
     signing_key: str = variable(
         "AISOC_SIGNING_KEY",
         signing_key,
         "",
         example="32 random bytes in URL-safe base64",
-        help="Ed25519 private key that signs the trail; unset: made in the data folder. Hosts of one deployment need the same one.",
+        help="Ed25519 private key that signs the trail; unset: made in the data folder. Hosts of one deployment need the same one; required in production on PostgreSQL.",
         secret=True,
     )
     trail_days: int = variable(
@@ -369,7 +373,7 @@ class Environment:
         whole_number(1, 1000),
         1,
         example="2",
-        help="On how many hosts the web runs; more than one needs PostgreSQL and AISOC_SIGNING_KEY in production.",
+        help="On how many hosts the web runs; more than one needs PostgreSQL in production.",
     )
     metrics_port: int | None = variable(
         "AISOC_METRICS_PORT",

@@ -49,11 +49,11 @@ def unsafe(environment: Settings, specs: Iterable[tuple[str, Mapping[str, Any]]]
         yield f"AISOC_CREDENTIAL_KEY and SECRET_KEY are the same. Use a key of its own. Make one: {_make('AISOC_CREDENTIAL_KEY')}"
     if not environment.broker_url:
         yield _required(table["broker_url"], ": the embedded Valkey belongs to one host and ends with it")
-    if environment.web_hosts > 1:
-        if not environment.database_url or environment.database_url.startswith("sqlite"):
-            yield f"{_required(table['database_url'], f' and AISOC_WEB_HOSTS={environment.web_hosts}: SQLite serves one host')}"
-        if not environment.signing_key:
-            yield _required(table["signing_key"], f" and AISOC_WEB_HOSTS={environment.web_hosts}: all hosts sign one trail")
+    shared = bool(environment.database_url) and not environment.database_url.startswith("sqlite")
+    if environment.web_hosts > 1 and not shared:
+        yield _required(table["database_url"], f" and AISOC_WEB_HOSTS={environment.web_hosts}: SQLite serves one host")
+    if shared and not environment.signing_key:
+        yield _signing_key_required(table["signing_key"], ROOT / environment.data_dir / "signing_key")
     yield from _readable_by_others(table.values(), source)
     yield from _open_to_others(environment.data_dir)
 
@@ -66,6 +66,12 @@ def _make(name: str) -> str:
 def _required(meta: Mapping[str, Any], why: str) -> str:
     right = f"Make one: {_make(meta['name'])}" if meta["name"].endswith("_KEY") else f"Example: {meta['name']}={meta['example']}"
     return f"{meta['name']} is required when AISOC_ENVIRONMENT=production{why}. {right}"
+
+
+def _signing_key_required(meta: Mapping[str, Any], made: Path) -> str:
+    """A key that a host made for itself signs what the other hosts' keys do not verify; where there is one, it has signed the trail so far."""
+    line = _required(meta, " on PostgreSQL: all hosts that share it sign one trail")
+    return f"{line.partition(' Make one: ')[0]} Give all of them the one in {made}: AISOC_SIGNING_KEY_FILE={made}" if made.exists() else line
 
 
 def _readable_by_others(metas: Iterable[Mapping[str, Any]], source: Mapping[str, str]) -> Iterator[str]:

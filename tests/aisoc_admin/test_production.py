@@ -38,18 +38,23 @@ def test_production_demands_its_secrets_its_hosts_and_a_broker(missing: str) -> 
         read({name: value for name, value in SAFE.items() if name != missing})
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("DATABASE_URL", ""),
-        ("DATABASE_URL", "sqlite:////var/lib/aisoc/aisoc.sqlite3"),
-        ("DATABASE_URL", "SQLite:////var/lib/aisoc/aisoc.sqlite3"),
-        ("AISOC_SIGNING_KEY", ""),
-    ],
-)
-def test_several_web_hosts_share_a_database_and_a_signing_key(name: str, value: str) -> None:
-    with pytest.raises(EnvError, match=f"^{name} is required .*AISOC_WEB_HOSTS=2"):
-        read({**CLUSTER, name: value})
+@pytest.mark.parametrize("url", ["", "sqlite:////var/lib/aisoc/aisoc.sqlite3", "SQLite:////var/lib/aisoc/aisoc.sqlite3"])
+def test_several_web_hosts_share_a_database(url: str) -> None:
+    with pytest.raises(EnvError, match=r"^DATABASE_URL is required .*AISOC_WEB_HOSTS=2"):
+        read({**CLUSTER, "DATABASE_URL": url})
+
+
+def test_hosts_that_share_a_database_sign_one_trail(tmp_path: Path) -> None:
+    """A worker on a second host made a key of its own, and the audit failed: its rows were signed by nobody that is trusted."""
+    shared = {**CLUSTER, "AISOC_WEB_HOSTS": "1", "AISOC_SIGNING_KEY": "", "AISOC_DATA_DIR": str(tmp_path)}
+    with pytest.raises(EnvError, match=r"^AISOC_SIGNING_KEY is required .*PostgreSQL.* Make one: "):
+        read(shared)
+    made = tmp_path / "signing_key"
+    made.write_text(CLUSTER["AISOC_SIGNING_KEY"], encoding="ascii")
+    made.chmod(0o600)
+    with pytest.raises(EnvError, match=f" AISOC_SIGNING_KEY_FILE={made}$"):
+        read(shared)
+    assert read({**shared, "AISOC_SIGNING_KEY_FILE": str(made)}).signing_key == CLUSTER["AISOC_SIGNING_KEY"], "the trail so far verifies"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +116,7 @@ def test_check_deploy_finds_nothing_in_a_safe_production_and_much_in_development
 
 def test_the_command_that_a_missing_key_names_makes_a_right_one(tmp_path: Path) -> None:
     for name in ("SECRET_KEY", "AISOC_CREDENTIAL_KEY", "AISOC_SIGNING_KEY"):
-        without = {**CLUSTER, name: ""}
+        without = {**CLUSTER, name: "", "AISOC_DATA_DIR": str(tmp_path)}
         with pytest.raises(EnvError, match=f"^{name} is required") as raised:
             read(without)
         command = str(raised.value).partition("Make one: ")[2]
