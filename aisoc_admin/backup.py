@@ -3,10 +3,11 @@
     {"kind": "aisoc-backup", "format": 1, "version", "made_at", "migrations": [[app, name]…], "signing_key": fingerprint, "rows"}
     {"table": "app.Model", "fields": [column…]}      then one array a row, in the order of the primary key, and
     {"rows": n}                                      …for each table
-    {"sha256": "…"}                                  of every byte before this line
+    {"sha256": "…", "signature": "…"}                of every byte before this line, and Ed25519 by the signing key over "aisoc-backup " and that
 
 It holds no key: neither SECRET_KEY nor the vault's nor the signing key, only what is sealed by them. Sessions, heartbeats and
-counted logins are left out. A restored trail must verify.
+counted logins are left out. A restored file must be this deployment's own, and its trail must verify: one that was taken out
+of the file whole leaves nothing that could fail.
 """
 
 import base64
@@ -32,6 +33,8 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils.duration import duration_iso_string
 
 from airgap import chain, clock, fleet
+from airgap.active import deployment_key
+from airgap.ed25519 import is_signed
 from airgap.models import ProcessBeat
 from tenants.scope import all_tenants
 
@@ -97,7 +100,7 @@ class _Summed:
 
     def end(self) -> str:
         digest = self._digest.hexdigest()
-        self.line({"sha256": digest})
+        self.line({"sha256": digest, "signature": deployment_key().sign(_signed(digest))})
         return digest
 
 
@@ -110,7 +113,7 @@ def _write_all(out: _Summed, tell: Callable[[int], Tell]) -> dict[str, Any]:
         "version": settings.VERSION,
         "made_at": clock.now().isoformat(),
         "migrations": _migrations(),
-        "signing_key": settings.AIRGAP_SIGNING_KEY.fingerprint,
+        "signing_key": deployment_key().fingerprint,
         "rows": rows,
     }
     out.line(head)
@@ -150,9 +153,11 @@ def _snapshot() -> Iterator[None]:
 def restore(path: Path, tell: Callable[[int], Tell], *, force: bool = False, any_trail: bool = False) -> dict[str, Any]:
     """Put the deployment in `path` in the place of this one, all of it or nothing; gives the first line of the file. Raises BackupError.
 
-    force: also over a deployment that has something in it. any_trail: also when the trail does not verify, as after tampering.
+    force: also over a deployment that has something in it. any_trail: also when the file or its trail does not verify, as after tampering.
     """
     head = check(path)
+    if not any_trail:
+        _verify_signature(head)
     if not _migrations():
         raise BackupError("The database has no tables yet: run manage.py migrate first, as its owner.")
     if head["migrations"] != _migrations():
@@ -170,13 +175,13 @@ def restore(path: Path, tell: Callable[[int], Tell], *, force: bool = False, any
             for sql in connection.ops.sequence_reset_sql(no_style(), tables()):
                 cursor.execute(sql)
         if not any_trail:
-            _verify_trail(head)
+            _verify_trail()
     ContentType.objects.clear_cache()
     return head
 
 
 def check(path: Path) -> dict[str, Any]:
-    """The first line of a whole and unaltered backup. Raises BackupError."""
+    """The first line of a whole backup, with its digest and signature. Raises BackupError."""
     digest, last, first = hashlib.sha256(), b"", b""
     try:
         with gzip.open(path, "rb") as file:
@@ -194,7 +199,25 @@ def check(path: Path) -> dict[str, Any]:
         raise BackupError(f"{path} is a {found[0]} of format {found[1]}; this release reads {KIND} of format {FORMAT}.")
     if found[2] != digest.hexdigest():
         raise BackupError(f"{path} has been altered or damaged: its content is not the one it was written with.")
-    return dict(head)
+    return {**head, "sha256": found[2], "signature": str(end.get("signature", ""))}
+
+
+def _signed(digest: str) -> bytes:
+    return f"{KIND} {digest}".encode()
+
+
+def _verify_signature(head: dict[str, Any]) -> None:
+    key = deployment_key()
+    if head["signing_key"] != key.fingerprint:
+        raise BackupError(
+            f"The backup was signed by the key {str(head['signing_key'])[:16]}…, and this deployment has {key.fingerprint[:16]}…. "
+            "Put signing_key of the backed-up deployment into AISOC_DATA_DIR, or set AISOC_SIGNING_KEY, and restore again."
+        )
+    if not is_signed(key.public, head["signature"], _signed(head["sha256"])):
+        raise BackupError(
+            "The backup does not verify: it is not signed with the key of this deployment, so somebody else may have written it. "
+            "Give --any-trail to restore it all the same."
+        )
 
 
 def _read_all(path: Path, done: Tell) -> None:
@@ -240,16 +263,10 @@ def _refuse_while_in_use(force: bool) -> None:
             )
 
 
-def _verify_trail(head: dict[str, Any]) -> None:
-    key = settings.AIRGAP_SIGNING_KEY
-    faults = [found.what for found, _ in zip(chain.verify({key.fingerprint: key.public}), range(TOLD), strict=False)]
-    if not faults:
+def _verify_trail() -> None:
+    key = deployment_key()
+    if not (faults := [found.what for found, _ in zip(chain.verify({key.fingerprint: key.public}), range(TOLD), strict=False)]):
         return
-    if head["signing_key"] != key.fingerprint:
-        raise BackupError(
-            f"The trail was signed by the key {head['signing_key'][:16]}…, and this deployment has {key.fingerprint[:16]}…. "
-            "Put signing_key of the backed-up deployment into AISOC_DATA_DIR, or set AISOC_SIGNING_KEY, and restore again."
-        )
     raise BackupError(f"The trail in the backup does not verify: {' '.join(faults)} Give --any-trail to restore it all the same.")
 
 

@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from airgap import chain
 from airgap.attest import attest
-from airgap.ed25519 import read_key
+from airgap.ed25519 import SigningKey, read_key
 from airgap.models import Attestation, EgressEvent, ProcessBeat, TrailHead
 from aisoc_admin import backup
 from aisoc_admin.models import LoginAttempts
@@ -73,12 +73,14 @@ def lines(path: Path) -> list[Any]:
     return [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
 
 
-def rewritten(path: Path, change: Callable[[list[Any]], None]) -> Path:
-    """The backup as somebody would forge it: another content, with the digest that belongs to it."""
+def rewritten(path: Path, change: Callable[[list[Any]], None], signed_by: SigningKey | None = None) -> Path:
+    """The backup as somebody would forge it: another content, with the digest that belongs to it, and a signature if they have the key."""
     content = lines(path)[:-1]
     change(content)
     body = b"".join(json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for line in content)
-    end = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode() + b"\n"
+    digest = hashlib.sha256(body).hexdigest()
+    signature = {"signature": signed_by.sign(f"aisoc-backup {digest}".encode())} if signed_by else {}
+    end = json.dumps({"sha256": digest, **signature}).encode() + b"\n"
     forged = path.with_name("forged")
     forged.write_bytes(gzip.compress(body + end))
     return forged
@@ -247,7 +249,8 @@ def test_a_file_that_was_touched_restores_nothing(deployment: str, tmp_path: Pat
 
 def test_a_backup_of_another_release_is_named(deployment: str, tmp_path: Path) -> None:
     path = made(tmp_path / "backup")
-    assert "airgap.0099_later" in refused(rewritten(path, lambda content: content[0]["migrations"].append(["airgap", "0099_later"])), "--force")
+    later = rewritten(path, lambda content: content[0]["migrations"].append(["airgap", "0099_later"]))
+    assert "airgap.0099_later" in refused(later, "--force", "--any-trail")
     assert "this release reads aisoc-backup of format 1" in refused(rewritten(path, lambda content: content[0].update(format=2)), "--force")
 
 
@@ -258,20 +261,42 @@ def test_a_database_without_tables_is_told_how_to_get_them(deployment: str, tmp_
 
 
 def test_a_trail_that_does_not_verify_is_not_taken_for_one_that_does(deployment: str, tmp_path: Path, settings: Any) -> None:
+    """The database was tampered with before the deployment itself backed it up."""
     path = made(tmp_path / "backup")
 
     def tamper(content: list[Any]) -> None:
         at = next(index for index, line in enumerate(content) if isinstance(line, dict) and line.get("table") == "airgap.EgressEvent")
         content[at + 2][content[at]["fields"].index("host")] = "harmless.corp"
 
-    forged = rewritten(path, tamper)
-    assert "does not verify" in refused(forged, "--force")
+    forged = rewritten(path, tamper, signed_by=read_key(KEY))
+    assert "The trail in the backup does not verify" in refused(forged, "--force")
     settings.AIRGAP_SIGNING_KEY = read_key(OTHER_KEY)
-    assert "The trail was signed by the key" in refused(path, "--force")
+    assert "The backup was signed by the key" in refused(path, "--force")
     settings.AIRGAP_SIGNING_KEY = read_key(KEY)
     assert "the trail verifies" not in restored(forged, "--force", "--any-trail")
     assert EgressEvent.objects.filter(host="harmless.corp").exists(), "evidence is kept when it is asked for"
     assert TrailHead.objects.count() == 1
+
+
+def test_a_backup_that_somebody_else_wrote_is_not_taken_for_one_of_this_deployment(deployment: str, tmp_path: Path) -> None:
+    """Without a row, a head or a receipt there is no trail that could fail to verify; and a file may bring a login of its own."""
+    path = made(tmp_path / "backup")
+
+    def strip(content: list[Any]) -> None:
+        kept = []
+        for line in content:
+            if isinstance(line, dict) and "table" in line:
+                table = line["table"]
+            if not isinstance(line, list) or not table.startswith("airgap."):
+                kept.append(line)
+        content[:] = kept
+
+    assert "does not verify: it is not signed with the key of this deployment" in refused(rewritten(path, strip), "--force")
+    content = lines(path)
+    content[-1]["signature"] = "00" * 64
+    path.write_bytes(gzip.compress(b"".join(json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for line in content)))
+    assert "does not verify: it is not signed with the key of this deployment" in refused(path, "--force")
+    assert "the trail verifies" not in restored(path, "--force", "--any-trail")
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
