@@ -22,6 +22,7 @@ def output_is_unread() -> bool:
 
 
 def main() -> None:
+    os.umask(os.umask(0o077) | 0o007)  # what a command makes, such as the SQLite database, is not for every user of the machine
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aisoc_admin.settings")
     try:
         execute_from_command_line(sys.argv)

@@ -156,10 +156,10 @@ def restore(path: Path, tell: Callable[[int], Tell], *, force: bool = False, any
     force: also over a deployment that has something in it. any_trail: also when the file or its trail does not verify, as after tampering.
     """
     head = check(path)
-    if not any_trail:
-        _verify_signature(head)
     if not _migrations():
         raise BackupError("The database has no tables yet: run manage.py migrate first, as its owner.")
+    if not any_trail:
+        _verify_signature(head)
     if head["migrations"] != _migrations():
         raise BackupError(
             f"The backup is of another state of the database ({_difference(head)}). Restore it with the release that made it, then upgrade."

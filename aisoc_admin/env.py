@@ -335,7 +335,7 @@ class Environment:
         signing_key,
         "",
         example="32 random bytes in URL-safe base64",
-        help="Ed25519 private key that signs the trail; unset: made in the data folder. Hosts of one deployment need the same one; required in production on PostgreSQL.",
+        help="Ed25519 private key that signs the trail; unset: made in the data folder. Hosts of one deployment, those of workers too, need the same one.",
         secret=True,
     )
     trail_days: int = variable(
@@ -373,7 +373,7 @@ class Environment:
         whole_number(1, 1000),
         1,
         example="2",
-        help="On how many hosts the web runs; more than one needs PostgreSQL in production.",
+        help="On how many hosts the web runs; more than one needs PostgreSQL and AISOC_SIGNING_KEY in production.",
     )
     metrics_port: int | None = variable(
         "AISOC_METRICS_PORT",

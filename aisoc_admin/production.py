@@ -1,7 +1,7 @@
 """What AISOC_ENVIRONMENT=production refuses to start on. Reads settings and file modes; opens no connection.
 
 A production deployment has the secrets it was given and none that it made up, a broker that outlives a host, a database
-that all of its hosts share, and secret files and a data folder that are closed to other users of the machine.
+that all of its hosts share, and secret files that no other user of the machine can read.
 """
 
 import stat
@@ -49,13 +49,14 @@ def unsafe(environment: Settings, specs: Iterable[tuple[str, Mapping[str, Any]]]
         yield f"AISOC_CREDENTIAL_KEY and SECRET_KEY are the same. Use a key of its own. Make one: {_make('AISOC_CREDENTIAL_KEY')}"
     if not environment.broker_url:
         yield _required(table["broker_url"], ": the embedded Valkey belongs to one host and ends with it")
-    shared = bool(environment.database_url) and not environment.database_url.startswith("sqlite")
-    if environment.web_hosts > 1 and not shared:
-        yield _required(table["database_url"], f" and AISOC_WEB_HOSTS={environment.web_hosts}: SQLite serves one host")
-    if shared and not environment.signing_key:
-        yield _signing_key_required(table["signing_key"], ROOT / environment.data_dir / "signing_key")
+    if environment.web_hosts > 1:
+        several = f" and AISOC_WEB_HOSTS={environment.web_hosts}"
+        if not environment.database_url or environment.database_url.startswith("sqlite"):
+            yield _required(table["database_url"], f"{several}: SQLite serves one host")
+        if not environment.signing_key:
+            yield _signing_key_required(table["signing_key"], f"{several}: all hosts sign one trail", ROOT / environment.data_dir / "signing_key")
     yield from _readable_by_others(table.values(), source)
-    yield from _open_to_others(environment.data_dir)
+    yield from _writable_by_others(environment.data_dir)
 
 
 def _make(name: str) -> str:
@@ -68,9 +69,9 @@ def _required(meta: Mapping[str, Any], why: str) -> str:
     return f"{meta['name']} is required when AISOC_ENVIRONMENT=production{why}. {right}"
 
 
-def _signing_key_required(meta: Mapping[str, Any], made: Path) -> str:
+def _signing_key_required(meta: Mapping[str, Any], why: str, made: Path) -> str:
     """A key that a host made for itself signs what the other hosts' keys do not verify; where there is one, it has signed the trail so far."""
-    line = _required(meta, " on PostgreSQL: all hosts that share it sign one trail")
+    line = _required(meta, why)
     return f"{line.partition(' Make one: ')[0]} Give all of them the one in {made}: AISOC_SIGNING_KEY_FILE={made}" if made.exists() else line
 
 
@@ -86,10 +87,10 @@ def _readable_by_others(metas: Iterable[Mapping[str, Any]], source: Mapping[str,
             yield f"{name} names a file that every user of this machine can read (mode {stat.S_IMODE(mode):04o}). Use: chmod 0440, and its group"
 
 
-def _open_to_others(folder: str) -> Iterator[str]:
+def _writable_by_others(folder: str) -> Iterator[str]:
     try:
         mode = (ROOT / folder).stat().st_mode
     except (OSError, ValueError):  # it is made at the first start, for this user alone
         return
-    if mode & stat.S_IRWXO:
-        yield f"AISOC_DATA_DIR={folder} can be entered by every user of this machine (mode {stat.S_IMODE(mode):04o}). Use: chmod 0700"
+    if mode & stat.S_IWOTH:
+        yield f"AISOC_DATA_DIR={folder} can be written by every user of this machine (mode {stat.S_IMODE(mode):04o}). Use: chmod 0700"

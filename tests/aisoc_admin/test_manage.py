@@ -51,6 +51,12 @@ def test_a_restore_before_the_first_migration_says_what_is_missing(tmp_path: Pat
     )
 
 
+def test_the_database_that_a_command_makes_is_not_for_every_user(tmp_path: Path) -> None:
+    command = ["/bin/sh", "-c", f"umask 022; exec {sys.executable} manage.py migrate -v0"]
+    subprocess.run(command, cwd=ROOT, env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "AISOC_DATA_DIR": str(tmp_path)}, check=True)
+    assert (tmp_path / "aisoc.sqlite3").stat().st_mode & 0o007 == 0
+
+
 def test_an_output_that_nobody_reads_to_its_end_is_no_traceback(tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "AISOC_DATA_DIR": str(tmp_path / "var")}
     words = [sys.executable, "manage.py", "airgap_check", *(f"http://host-{number}.internal" for number in range(3000))]
