@@ -230,7 +230,8 @@ def _stix_reader(file: Carried) -> StixReader:
 def _has_late_definition(chunks: Iterator[bytes]) -> bool:
     overlap, place = b"", 0
     for chunk in chunks:
-        if (overlap + chunk).rfind(_DEFINITION) + place - len(overlap) > _EARLY:
+        found = (overlap + chunk).rfind(_DEFINITION)
+        if found >= 0 and place - len(overlap) + found > _EARLY:
             return True
         overlap, place = chunk[1 - len(_DEFINITION) :], place + len(chunk)
     return False

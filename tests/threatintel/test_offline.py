@@ -5,6 +5,7 @@ import io
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -40,6 +41,26 @@ def test_a_marking_that_a_file_defines_behind_its_first_page_marks_that_page_too
     call_command("import_feed", "stix", str(path), stdout=io.StringIO())
     assert list(IndicatorSource.objects.values_list("tlp", flat=True)) == ["red"] * 25
     assert (FeedRun.objects.get().added, FeedRun.objects.get().skips) == (25, {})
+
+
+@pytest.mark.parametrize(("late", "times"), [(False, 1), (True, 2)])
+def test_only_a_file_that_defines_a_marking_late_is_read_twice(late: bool, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = 0
+    real = offline.read_texts
+
+    def counted(*args: Any) -> Any:
+        nonlocal readings
+        readings += 1
+        return real(*args)
+
+    monkeypatch.setattr(offline, "read_texts", counted)
+    red = {"type": "marking-definition", "id": stix_id("marking-definition", "red"), "name": "TLP:RED"}
+    rest = [stix_indicator(n, description="x" * 50_000) for n in range(40)]
+    path = tmp_path / "bundle.json"
+    path.write_text(json.dumps({"type": "bundle", "objects": [*rest, red] if late else [red, *rest]}))
+    with carried(path) as file:
+        assert sum(len(list(page.records)) for page in pages_of("stix", file)) == 40
+    assert readings == times
 
 
 @pytest.mark.parametrize("kind", ["misp", "otx", "kev"])
