@@ -357,6 +357,28 @@ def test_a_busy_server_is_left_alone_as_long_as_it_asks_an_hour_at_most(status: 
     assert abs((run.not_before - run.finished_at).total_seconds() - seconds) < 2
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_is_too_busy_for_a_marking_is_asked_again_before_what_it_marks_is_stored(status: int, server: Mirror) -> None:
+    red = {"type": "marking-definition", "id": stix_id("marking-definition", "red"), "name": "TLP:RED"}
+    server.answers[OBJECTS_21] = says({"objects": [stix_indicator("marked", object_marking_refs=[red["id"]])]})
+    server.answers[f"{OBJECTS_21}{red['id']}/"] = says({}, status=status, headers={"Retry-After": "60"})
+    assert (polled(retry=True).state, sources()) == ("queued", [])
+    server.answers[f"{OBJECTS_21}{red['id']}/"] = says({"objects": [red]})
+    assert polled().state == "ok"
+    assert IndicatorSource.objects.get().tlp == "red"
+
+
+@pytest.mark.parametrize(
+    "answer", [says({}, status=404), says({}, status=500), says({}, headers={"Content-Encoding": "gzip"}), body(b"<html>", content_type="text/html")]
+)
+def test_a_server_that_does_not_give_markings_costs_no_more_than_them(answer: Callable[[BaseHTTPRequestHandler], None], server: Mirror) -> None:
+    mark = stix_id("marking-definition", "ours")
+    server.answers[OBJECTS_21] = says({"objects": [stix_indicator("marked", object_marking_refs=[mark])]})
+    server.answers[f"{OBJECTS_21}{mark}/"] = answer
+    assert polled().state == "ok"
+    assert IndicatorSource.objects.get().tlp == "amber"
+
+
 def test_an_exported_collection_has_each_definition_before_what_it_marks(server: Mirror) -> None:
     """The server lists it later than the object, or never; whoever imports the file has to know it by then."""
     red = {"type": "marking-definition", "id": stix_id("marking-definition", "red"), "name": "TLP:RED"}

@@ -32,6 +32,7 @@ MAX_META: Final = 200  # API roots and collections of one answer
 MAX_PARTS: Final = 1_000_000  # JSON parts of one answer
 MAX_TOKEN: Final = 2000  # characters of `next`
 MAX_MARKINGS: Final = 20  # definitions that one run asks for
+_BUSY: Final = (429, 502, 503, 504)  # ask again later
 _MOMENT = timedelta(milliseconds=1)
 _CONTENT_RANGE = re.compile(r"items (\d{1,12})-\d{1,12}/(\d{1,12}|\*)")
 _VARIABLES = {
@@ -211,15 +212,21 @@ class _Markings:
         self._asked: set[str] = set()
 
     def ask_for_what_is_undefined(self, objects: list[Any], keep: Keep) -> None:
-        """Once a marking (TAXII 2.1 section 5.6, Get an Object). A server that does not give it leaves it undefined."""
+        """Once a marking (TAXII 2.1 section 5.6, Get an Object). A server that does not give it leaves it undefined.
+
+        Raises FeedError when the server is busy: stored now, what it marks would stay amber.
+        """
         for mark in sorted(self.reader.undefined(objects) - self._asked)[: MAX_MARKINGS - len(self._asked)]:
             self._asked.add(mark)
-            with suppress(FeedError), _get(self._client, f"{self._url}{mark}/", self._accept) as response:
-                _require(response)
-                for obj in _objects(response, self._url)[0]:
-                    if isinstance(obj, dict) and obj.get("id") == mark:
-                        self.reader.learn(obj)
-                        keep(obj)
+            with suppress(httpx.DecodingError), _get(self._client, f"{self._url}{mark}/", self._accept) as response:
+                if response.status_code in _BUSY:
+                    _require(response)
+                with suppress(FeedError):
+                    _require(response)
+                    for obj in _objects(response, self._url)[0]:
+                        if isinstance(obj, dict) and obj.get("id") == mark:
+                            self.reader.learn(obj)
+                            keep(obj)
 
 
 class _Seen:
