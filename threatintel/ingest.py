@@ -144,8 +144,9 @@ def _count(run: FeedRun, counts: Counts) -> None:
 def _move(spec: FeedSpec, cursor: Cursor | None, data_date: datetime | None) -> None:
     """data_date: of a feed that is not whole never back, whatever the order of its pages, and never ahead: what it has is as young as its youngest."""
     changed: dict[str, Any] = {}
-    if data_date is not None and (spec.whole or data_date <= clock.now() + AHEAD):
-        held = None if spec.whole else FeedCursor.objects.filter(feed=spec.name).values_list("data_date", flat=True).first()
+    latest = clock.now() + AHEAD
+    if data_date is not None and (spec.whole or data_date <= latest):
+        held = None if spec.whole else FeedCursor.objects.filter(feed=spec.name, data_date__lte=latest).values_list("data_date", flat=True).first()
         changed["data_date"] = data_date if held is None else max(held, data_date)
     if cursor is not None:
         changed |= {"url_digest": _digest(spec.url), "data": dict(cursor)}

@@ -79,6 +79,12 @@ def test_the_data_is_as_young_as_its_youngest_page_and_none_lies_ahead() -> None
     assert FeedCursor.objects.get().data_date == day(2)
 
 
+def test_a_date_ahead_that_an_earlier_version_stored_gives_way() -> None:
+    FeedCursor.objects.create(feed="a", moved_at=clock.now(), data_date=clock.now() + timedelta(days=3650))
+    taken(spec(page(1, record("a.example"), data_date=day(2))))
+    assert FeedCursor.objects.get().data_date == day(2)
+
+
 def test_a_cursor_is_of_the_url_it_came_from() -> None:
     taken(spec(page(1, record("x.example"))))
     assert load_cursor(spec(url="http://127.0.0.1:9/other")) == {}
