@@ -30,7 +30,7 @@ MAX_HEADER: Final = 1000  # characters of one header
 MAX_BOUNDARIES: Final = 200  # lines that may part one part from the next
 MAX_NESTED: Final = 10
 _BOUNDARY: Final = re.compile(r"^--", re.MULTILINE)
-_NESTED: Final = re.compile(r"multipart/|message/", re.IGNORECASE)
+_NESTED: Final = re.compile(r"(?:^|\r)content-type:\s*(?:multipart|message)/", re.IGNORECASE | re.MULTILINE)  # in a text it nests nothing
 _TAG: Final = re.compile(r"<([^<>]{1,4000})>")
 _SILENT: Final = re.compile(r"(?i)<(script|style)\b[^<>]*>[^<]*(?:</\1\s*>)?")
 _ZEROS: Final = re.compile(r"(?i)(&#x?)0+(?=[0-9])")
@@ -108,6 +108,8 @@ def _choose_links(mail: Mail) -> None:
 
 def _bounded(content: str) -> str:
     """The content up to where it has more parts, or parts within parts, than any e-mail that people send."""
+    if not _NESTED.search(content):
+        return content  # one part, whatever its lines begin with
     for pattern, most in ((_BOUNDARY, MAX_BOUNDARIES), (_NESTED, MAX_NESTED)):
         for number, match in enumerate(pattern.finditer(content), start=1):
             if number > most:

@@ -104,8 +104,8 @@ def test_a_part_that_cannot_be_read_takes_the_verdict_from_nobody(content: str) 
 @pytest.mark.parametrize(
     "hidden",
     [
-        "X-A: " + "multipart/ " * 11 + "\n" + PAGE.removeprefix(HEAD),
-        PAGE.removeprefix(HEAD) + "--\n" * 201,
+        "Content-Type: multipart/mixed; boundary=b\n\n--b\n" * 11 + PAGE.removeprefix(HEAD),
+        "Content-Type: multipart/mixed; boundary=b\n\n--b\n" + PAGE.removeprefix(HEAD) + "--\n" * 201,
         PAGE.removeprefix(HEAD) + "".join(f'<a href="https://h{n}.example/">x</a>' for n in range(61)),
         "Content-Type: multipart/mixed; boundary=b\n\n" + "--b\n\nx\n" * 70 + "--b\nContent-Type: text/html\n\n",
     ],
@@ -118,6 +118,24 @@ def test_what_stands_behind_more_than_is_read_is_never_called_benign(hidden: str
     found, _ = by_rule(Kind.EMAIL, f"{good}{HEAD}{hidden}{form}")
     assert "not_read_whole" in {one.name for one in found}
     assert judged(found).verdict is not Verdict.BENIGN
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "X-A: " + "multipart/ " * 11 + "\n\nHello.\n",
+        "\n" + "".join(f"Re: upgrade\nhttps://lists.example.org/users@lists.example.org/message/{n}/\n" for n in range(15)),
+        "\n" + "".join(f"--- a/file{n}\n+++ b/file{n}\n" for n in range(210)),
+    ],
+    ids=["header", "digest of a mailing list", "patch"],
+)
+def test_what_looks_like_parts_in_a_text_hides_nothing(text: str) -> None:
+    """A mailing list's digest, whose links hold `message/`, and a long patch were suspicious: read to their tenth link."""
+    good = "Authentication-Results: mx; dmarc=pass\nList-Unsubscribe: <https://a.example/>\n"
+    assert judged(by_rule(Kind.EMAIL, f"{good}{HEAD}{text}")[0]).verdict is Verdict.BENIGN
+    names = {one.name for one in by_rule(Kind.EMAIL, f"{good}{HEAD}{text}http://paypa1-secure.com/login\n")[0]}
+    assert "link_lookalike" in names
+    assert "not_read_whole" not in names
 
 
 def test_a_link_is_judged_however_many_others_stand_before_it() -> None:
