@@ -78,6 +78,8 @@ def _wrap_socket_class(cls: Any) -> None:
         name = plain[0]
         if name == "" or is_literal(name):
             return plain
+        if not 0 <= plain[1] <= 65535:  # getaddrinfo would take the rest of its division by 65536
+            raise OverflowError("port must be 0-65535.")
         answer = socket.getaddrinfo(name, plain[1], family, sock.type)[0][4]
         return (*answer[:2], *plain[2:]) if len(plain) > 2 else answer
 

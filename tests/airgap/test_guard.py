@@ -234,6 +234,22 @@ socket.socket(socket.AF_UNIX).bind(str(folder / "socket"))
     assert tries(code, tmp_path) == ["dns evil.example.com None"] * 6 + ["passed"] * 4
 
 
+def test_a_port_beside_a_name_is_no_other_port(tmp_path: Path) -> None:
+    """socket refuses it; a server asked for 70000 came up on 4464 without a word."""
+    code = f"""
+{TRY}
+said = []
+for method in ("bind", "connect", "connect_ex"):
+    for port in (70000, -1):
+        try:
+            getattr(socket.socket(), method)(("localhost", port))
+        except OverflowError as error:
+            said.append(str(error))
+print(json.dumps(said))
+"""
+    assert json.loads(run(code, tmp_path)) == ["port must be 0-65535."] * 6
+
+
 def test_raw_and_packet_sockets_are_refused_and_plain_ones_are_not(tmp_path: Path) -> None:
     code = """
 _socket.socket(-1, socket.SOCK_RAW, 255)
