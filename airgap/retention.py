@@ -52,11 +52,14 @@ def tidy() -> None:
 def _remove_rows(first: date) -> None:
     """Rows of the sealed days before `first`, the oldest first, in small transactions; the signed head says how far it has come.
 
-    Not beyond a day whose head is not this deployment's: one that somebody made old would take its rows away in the product's name.
+    What a day whose head is not this deployment's says of its date counts for nothing: somebody may have made it old. Its rows go with those
+    of the next day that is signed, which were drained after them.
     """
     head, key, last = TrailHead.objects.get(), deployment_key(), 0
     for day in DayHead.objects.filter(last_position__gt=head.removed).order_by("first_position"):
-        if day.day >= first or not chain.is_sealed_by(day, key):
+        if not chain.is_sealed_by(day, key):
+            continue
+        if day.day >= first:
             break
         last = day.last_position
     for _ in range(BATCHES):
@@ -71,7 +74,8 @@ def _remove_some(last: int) -> bool:
         upto = min(last, head.removed + BATCH)
         if upto <= head.removed:
             return False
-        head.removed_digest = EgressEvent.objects.values_list("digest", flat=True).get(position=upto)
+        below = EgressEvent.objects.filter(position__lte=upto).order_by("-position")  # not always upto itself: somebody may have removed it
+        head.removed_digest = below.values_list("digest", flat=True).first() or head.removed_digest
         models.QuerySet(EgressEvent).filter(position__gt=head.removed, position__lte=upto).delete()  # the model's own manager removes nothing
         head.removed = upto
         chain.save_signed(head, deployment_key())

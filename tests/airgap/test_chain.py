@@ -246,6 +246,30 @@ def test_a_day_that_somebody_made_old_is_not_removed_in_the_products_name(at: "C
     assert found() == []
 
 
+def test_rows_of_days_that_are_not_signed_go_with_the_next_day_that_is(
+    at: "Callable[[datetime], None]", settings: object, tamper: "Callable[..., None]"
+) -> None:
+    """A signing key that was lost once kept every row behind it for good."""
+    settings.AIRGAP_TRAIL_DAYS = 10
+    three_days()
+    tamper("UPDATE airgap_trailhead SET key = 'that of before'")
+    tamper("UPDATE airgap_dayhead SET key = 'that of before'")
+    drained(event(8, "h.example"), now=START + 3 * DAY)
+    live_through(at, START + 13 * DAY)
+    assert positions() == [1, 2, 3, 4, 5, 6, 7, 8], "what the days themselves say of their date counts for nothing"
+    live_through(at, START + 14 * DAY)
+    assert positions() == []
+    assert date(2026, 2, 2) in {broken.day for broken in found()}, "the break shows for good"
+
+
+def test_a_missing_row_does_not_end_retention(at: "Callable[[datetime], None]", settings: object, tamper: "Callable[..., None]") -> None:
+    settings.AIRGAP_TRAIL_DAYS = 10
+    three_days()
+    tamper("DELETE FROM airgap_egressevent WHERE position = 3")
+    live_through(at, START + 30 * DAY)
+    assert positions() == []
+
+
 def test_the_first_row_that_retention_left_is_held_by_the_head(
     at: "Callable[[datetime], None]", settings: object, monkeypatch: pytest.MonkeyPatch, tamper: "Callable[..., None]"
 ) -> None:
