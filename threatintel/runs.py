@@ -14,10 +14,11 @@ from django.db import DatabaseError, connections, transaction
 from django.db.models import Q, QuerySet
 
 from airgap import clock
+from threatintel.feeds.answers import LONGEST_WAIT
 from threatintel.models import FeedCursor, FeedRun, SchedulerLease
 
 LEASE = timedelta(seconds=12)
-FAR = timedelta(seconds=300)  # beyond every lease and back-off
+FAR = timedelta(seconds=300)  # beyond every lease and back-off, but not beyond what a server asks for
 RENEW_EVERY = 3.0  # seconds
 MAX_ATTEMPTS = 5
 NUDGE_AGAIN = timedelta(seconds=10)
@@ -33,11 +34,15 @@ class ClaimLost(Exception):
 def open_run(feed: str, slot: str, *, epoch: int | None = None) -> FeedRun | None:
     """A new queued run, or None when the slot was opened before. Queued runs of the feed's earlier slots end here.
 
-    epoch: of the scheduler that opens it; None too when it has been replaced meanwhile.
+    epoch: of the scheduler that opens it; None too when it has been replaced meanwhile, or when a poll with the same settings, which a slot
+    ends with, failed and waits to be tried again: its server may have asked for that.
     """
     now = clock.now()
     with transaction.atomic():
         if epoch is not None and not SchedulerLease.objects.select_for_update().filter(epoch=epoch).exists():
+            return None
+        waiting = FeedRun.objects.filter(feed=feed, state=State.QUEUED, attempt__gt=0, slot__endswith=slot[slot.rfind(".") :])
+        if epoch is not None and waiting.exclude(_claimable(now)).exists():
             return None
         run, created = FeedRun.objects.get_or_create(feed=feed, slot=slot, defaults={"not_before": now, "lease_until": now + NUDGE_AGAIN})
         if created:
@@ -160,7 +165,7 @@ def lease_kept(run: FeedRun) -> Iterator[None]:
 
 def _claimable(now: datetime) -> Q:
     """Due, or left by a dead worker. A moment far in the future was written before the clock was set back: it is over too."""
-    due = Q(not_before__lte=now) | Q(not_before__gt=now + FAR)
+    due = Q(not_before__lte=now) | Q(not_before__gt=now + timedelta(seconds=LONGEST_WAIT) + FAR)
     left = Q(lease_until__lt=now) | Q(lease_until__gt=now + FAR)
     return (Q(state=State.QUEUED) & due) | (Q(state=State.RUNNING) & left)
 

@@ -8,7 +8,7 @@ from django.db import connections
 from django.utils import timezone
 
 from threatintel import runs
-from threatintel.models import FeedRun
+from threatintel.models import FeedRun, SchedulerLease
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -165,3 +165,25 @@ def test_a_run_of_a_feed_that_is_not_configured_any_more_is_ended(environment: o
     poll("otx", "1.1")
     run = FeedRun.objects.get()
     assert (run.state, "not configured" in run.reason) == ("failed", True)
+
+
+def test_a_run_waits_as_long_as_the_server_asked_whatever_slots_come_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten minutes were taken for a moment beyond every wait, written before the clock was set back: five polls followed at once."""
+    SchedulerLease.objects.create(name="beat", epoch=7)
+    start = timezone.now()
+    assert runs.open_run("kev", "7.1.same", epoch=7) is not None
+    run = runs.claim("kev", "7.1.same")
+    assert run is not None
+    runs.retry_or_fail(run, "HTTP 429", after=timedelta(hours=1))
+    for minutes in (0, 10, 59):
+        monkeypatch.setattr("airgap.clock.now", lambda minutes=minutes: start + timedelta(minutes=minutes))
+        assert list(runs.overdue()) == []
+        assert runs.claim("kev", "7.1.same") is None
+        assert runs.open_run("kev", f"7.{minutes + 2}.same", epoch=7) is None
+    monkeypatch.setattr("airgap.clock.now", lambda: start + timedelta(minutes=61))
+    assert [one.slot for one in runs.overdue()] == ["7.1.same"]
+    again = runs.claim("kev", "7.1.same")
+    assert again is not None
+    runs.retry_or_fail(again, "HTTP 429", after=timedelta(hours=1))
+    assert runs.open_run("kev", "7.99.other", epoch=7) is not None, "other settings may mean another server"
+    assert runs.open_run("kev", runs.manual_slot()) is not None
