@@ -80,7 +80,8 @@ def _begin_anew(head: TrailHead, key: SigningKey) -> None:
     log.error(AIRGAP_HEAD_NOT_SIGNED, day=str(head.day), position=head.position, digest=head.digest, key=head.key)
     if head.day is not None and head.position >= head.first_position:
         DayHead.objects.get_or_create(first_position=head.first_position, defaults=_as_day(head) | {"signature": head.signature, "key": head.key})
-    head.position = max(head.position, EgressEvent.objects.aggregate(last=Max("position"))["last"] or 0)
+    rows, days = EgressEvent.objects.aggregate(last=Max("position")), DayHead.objects.aggregate(last=Max("last_position"))
+    head.position = max(head.position, rows["last"] or 0, days["last"] or 0)  # no position twice, whatever was removed
     head.day, head.start, head.digest, head.first_position, head.attempts = None, ANEW, ANEW, head.position + 1, 0
     save_signed(head, key)
 

@@ -117,6 +117,8 @@ OPEN_DAY_CUT = "DELETE FROM airgap_egressevent WHERE position > 5", "UPDATE airg
         (*OPEN_DAY_CUT, "UPDATE airgap_trailhead SET day = NULL"),
         ("DELETE FROM airgap_egressevent WHERE position > 5", "UPDATE airgap_trailhead SET day = NULL"),
         ("UPDATE airgap_trailhead SET position = 6",),
+        ("DELETE FROM airgap_egressevent WHERE position > 5", "UPDATE airgap_trailhead SET attempts = 1"),
+        ("DELETE FROM airgap_egressevent WHERE position > 3", "UPDATE airgap_trailhead SET position = 3, day = NULL"),
         ("DELETE FROM airgap_egressevent", "DELETE FROM airgap_dayhead", "UPDATE airgap_trailhead SET position = 0, day = NULL"),
     ],
 )
