@@ -22,6 +22,7 @@ from tests.plugins.model_server import ModelServer
 from tests.threatintel.records import page, record
 from threatintel.specs import Tlp
 from threatintel.store import store
+from threatintel.tools import related
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("small_lists")]
 Environment = Callable[..., object]
@@ -128,6 +129,17 @@ def test_a_model_outside_is_not_shown_what_a_feed_restricts(outside: bool, live:
     for hidden in ("red.example", "sealed"):
         assert (hidden in " ".join(live.raw)) is not outside
         assert (hidden in said) is outside
+
+
+def test_what_stands_beside_a_known_value_is_restricted_when_any_source_says_so() -> None:
+    with transaction.atomic():
+        store("open", page(*(record(value, type=type, external_id="event-1", tlp=Tlp.CLEAR) for value, type in BESIDE)))
+        store("sealed", page(record("red.example", external_id="event-2", tlp=Tlp.RED)))
+    told = {one.value: one.restricted for one in related({"raw": {"src": {"ip": "198.51.100.7"}}})}
+    assert (told["red.example"], told["clear.example"]) == (True, False)
+
+
+BESIDE = [("198.51.100.7", "ipv4-addr"), ("red.example", "domain-name"), ("clear.example", "domain-name")]
 
 
 @pytest.mark.parametrize(("url", "outside"), [("https://llm.example.com/v1", True), ("http://ollama:11434/v1", False)])
