@@ -127,8 +127,11 @@ _SEVERE: Final = frozenset(("high", "critical", "fatal", "severe", "emergency"))
 
 
 def next_steps(class_uid: int, techniques: list[str], severity: str) -> list[NextStep]:
-    """At most MOST, the most urgent first; of two with the same rationale, the first."""
-    chosen = list({step.rationale: step for step in reversed(list(_steps(class_uid, techniques)))}.values())[::-1]
+    """At most MOST, the most urgent first; of two with the same title or rationale, the first."""
+    chosen: list[NextStep] = []
+    for step in _steps(class_uid, techniques):
+        if not any(step.title == one.title or step.rationale == one.rationale for one in chosen):
+            chosen.append(step)
     if severity in _SEVERE:
         return [*chosen[: MOST - 1], _OPEN_CASE]
     return chosen[:MOST]

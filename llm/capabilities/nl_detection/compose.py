@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from ipaddress import ip_address
+from ipaddress import ip_network
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
@@ -19,7 +19,16 @@ _PROGRAM: Final = re.compile(r"(?<![\w\\/.-])[\w.+-]{1,60}\.(?:exe|com|scr|bat|c
 _QUOTED: Final = re.compile(r"(?<!\w)[\"'`“]([^\"'`”\n]{2,200})[\"'`”](?!\w)")
 _REGISTRY: Final = re.compile(r"(?:HKLM|HKCU|HKU|HKCR|HKEY_[A-Z_]+)\\[^\s\"',;]+|(?<![\w:])\\(?:Software|System)\\[^\s\"',;]+", re.IGNORECASE)
 _PATH: Final = re.compile(r"[A-Za-z]:\\[^\s\"',;]+|%\w+%\\[^\s\"',;]+")
-_ADDRESS: Final = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]\w)")
+_ADDRESS: Final = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?:/\d{1,2})?(?![\w.]\w)")
+# What is not to be found: one thing after "not" or "except", all of the clause after "but not" or "unless".
+_EXCEPTION: Final = (
+    r",?\s*\b(?:(?:but not|unless)\b[^;]*?(?=[.;](?:\s|$)|$)"
+    r"|(?:and |that (?:is|are) |which (?:is|are) )?(?:not|except(?:ing)?(?: for)?|excluding|other than|apart from)\b"
+    r"(?:\s(?:when|if|by|from|to|in|on|for|as|with))?[^,;]*?(?=\s(?:on|by|from|to|in|with|using|over|that|which|when|\w+ing)\s|[,;]|\.(?:\s|$)|$))"
+)
+_COUNTED: Final = re.compile(
+    r"(?i)\b(?:(?:more|fewer|less) than|at least|over|exceed(?:s|ing)?) \d+\b[^,.;]{0,60}|\b(?:within|in) (?:less than )?\d+ (?:second|minute|hour|day)s?\b"
+)
 _PORT: Final = re.compile(r"\bports? (\d{1,5}(?:(?:,| or| and|, or)? \d{1,5})*)", re.IGNORECASE)
 _DOMAIN: Final = re.compile(r"(?<![\w@.\\/-])(?:[a-z0-9-]{1,63}\.)+(?:[a-z]{2,18})\b(?![\\/(]|\.\w)", re.IGNORECASE)
 _EVENTS: Final = re.compile(r"\bevent ?(?:ids?|codes?) ?:?((?:(?:,| or| and|, or)? ?\d{3,5})+)", re.IGNORECASE)
@@ -67,8 +76,9 @@ class _Draft:
 def compose(description: str, severity: str, techniques: Sequence[str], today: date) -> Composed:
     """A rule that parses and converts, whatever the description. severity: "" for the behaviour's own."""
     text = " ".join("".join(character if character.isprintable() else " " for character in description).split())
-    behaviour = recognised(text)
-    draft = _named(text, behaviour) or _known(text, behaviour) or _plain(text)
+    wanted, remarks = _wanted(text)
+    behaviour = recognised(wanted)
+    draft = _named(wanted, behaviour) or _known(wanted, behaviour) or _plain(wanted)
     tags = dict.fromkeys(f"attack.{one.lower()}" for one in (*techniques, *draft.techniques) if TECHNIQUE.fullmatch(one.upper()))
     rule: dict[str, Any] = {
         "title": _title(text),
@@ -82,7 +92,24 @@ def compose(description: str, severity: str, techniques: Sequence[str], today: d
         "falsepositives": [draft.false_positives],
         "level": severity if severity in LEVELS else draft.level,
     }
-    return Composed(rule, draft.remark)
+    return Composed(rule, " ".join((*remarks, draft.remark)).strip())
+
+
+def _wanted(text: str) -> tuple[str, list[str]]:
+    """The text without what is not to be found, of which no selection may be made, and what people should know of it."""
+    left_out: list[str] = []
+
+    def take(found: re.Match[str]) -> str:
+        if found["quoted"]:
+            return found[0]
+        left_out.append(found[0].strip(" ,"))
+        return " "
+
+    kept = " ".join(re.sub(rf"(?P<quoted>{_QUOTED.pattern})|{_EXCEPTION}", take, text, flags=re.IGNORECASE).split())
+    remarks = [f"The rule does not know of the exception “{one[:200]}”: add a filter for it." for one in left_out[:3]]
+    if counted := _COUNTED.search(text):
+        remarks.append(f"The rule counts nothing: “{counted[0].strip()}” needs a correlation of it.")
+    return (kept, remarks) if re.search(r"\w{3}", kept) else (text, remarks)
 
 
 def _detection(selection: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,10 +162,12 @@ def _calls(text: str, behaviour: Behaviour | None) -> _Named:
     if not re.search(r"\b(?:aws|cloudtrail|amazon|iam|s3|ec2|sts|api)\b", text, re.IGNORECASE):
         return None
     calls = list(dict.fromkeys(_CALL.findall(text)))
+    if not calls:
+        return None
     selection: dict[str, Any] = {"eventName": _one(calls)}
     if behaviour is not None and behaviour.source.get("service") == "cloudtrail" and set(calls) <= set(_many(behaviour.selection.get("eventName"))):
-        selection = {"eventSource": behaviour.selection["eventSource"]} | selection
-    return ({"product": "aws", "service": "cloudtrail"}, selection, ()) if calls else None
+        selection = {name: value for name, value in behaviour.selection.items() if name == "eventSource"} | selection
+    return {"product": "aws", "service": "cloudtrail"}, selection, ()
 
 
 def _keys(text: str, behaviour: Behaviour | None) -> _Named:
@@ -172,7 +201,10 @@ def _connections(text: str, behaviour: Behaviour | None) -> _Named:
     programs = _programs_in(text)
     selection: dict[str, Any] = {"Image|endswith": _one(programs)} if programs else {}
     if addresses:
-        selection["DestinationIp"] = _one(addresses)
+        networks = any("/" in address for address in addresses)
+        selection["DestinationIp|cidr" if networks else "DestinationIp"] = _one(
+            [str(ip_network(one, strict=False)) for one in addresses] if networks else addresses
+        )
     if ports:
         selection["DestinationPort"] = _one(list(dict.fromkeys(ports)))
     if domains and not addresses:
@@ -258,7 +290,7 @@ def _domains(text: str) -> list[str]:
 
 def _is_address(text: str) -> bool:
     try:
-        ip_address(text)
+        ip_network(text, strict=False)
     except ValueError:
         return False
     return True
