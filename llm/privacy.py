@@ -8,6 +8,7 @@ two findings overlap, all of both goes.
 import json
 import re
 import secrets
+from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final
@@ -44,10 +45,11 @@ _DOT = r"(?:\.|\[\.\]|\(\.\)|\[dot\])"
 _EXTENSION = r"\.[A-Za-z0-9]{1,8}(?![A-Za-z0-9])"
 _PART = r"[^\\/:*?\"<>|\r\n]{1,255}"
 _LAST = rf"(?:[^\\/:*?\"<>|\r\n]{{1,200}}?{_EXTENSION}|[^\s\\/:*?\"<>|]*)"
-_SECRET_WORD = r"(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|connectionstring)"  # noqa: S105 - the words for one
+_SECRET_WORD = r"(?:password|passwd|passphrase|secret|token|(?:api|access|private|account|shared)[_-]?key|credential|connectionstring)"  # noqa: S105 - the words for one
 _SECRET_NAME = rf"(?:[\w-]{{0,40}}{_SECRET_WORD}[\w-]{{0,40}}|pwd|pass)"
 _HOST_WORD = r"(?:host|computer|workstation|server|machine|device|endpoint)"
 _VALUE = r"(?P<it>\"[^\"\r\n]+\"|'[^'\r\n]+'|[^\s\"',;&]+)"
+_NO_PORT = r"(?!(?:[0-9]{1,5}(?:[,:-][0-9]{1,5})*|tcp|udp|icmp)(?:[\s\"']|$))"  # -p is also an option for ports
 _SHAPES: Final[tuple[tuple[Kind, re.Pattern[str]], ...]] = (
     (Kind.TEXT, TOKEN),
     (Kind.SECRET, re.compile(r"-----BEGIN [A-Z0-9 ]{1,40}-----(?:[^-]|-(?!----)){0,20000}(?:-----END [A-Z0-9 ]{1,40}-----)?")),
@@ -57,6 +59,23 @@ _SHAPES: Final[tuple[tuple[Kind, re.Pattern[str]], ...]] = (
     (Kind.SECRET, re.compile(r"(?i)(?<![\w-])(?:set-)?cookie[\"']?\s{0,4}:\s{0,4}(?P<it>[^\r\n\"]{3,})")),
     (Kind.SECRET, re.compile(rf"(?i)(?<!\w){_SECRET_NAME}[\"']?(?:\s{{0,4}}:?[:=]\s{{0,4}}|\sis\s){_VALUE}")),
     (Kind.SECRET, re.compile(rf"(?i)(?<!\w)(?:-{{1,2}}|/)(?:password|passwd|pass|pwd|pw|token|secret)[\s:=]{{1,4}}{_VALUE}")),
+    (
+        Kind.SECRET,
+        re.compile(rf"(?i)(?<!\w){_SECRET_NAME}\s{{1,4}}(?P<it>(?=\S*[0-9])(?=\S*[a-z])[^\s\"',;]{{8,}})"),
+    ),  # … aws_secret_access_key wJal…
+    (
+        Kind.SECRET,
+        re.compile(rf"(?i)(?<![^\s\"'])[-/]p(?:w|ass|wd)?[\s:=]{{1,4}}{_NO_PORT}(?P<it>\"[^\"\r\n]+\"|'[^'\r\n]+'|[^\s\"'/-][^\s\"',;]*)"),
+    ),  # psexec -p …
+    (Kind.SECRET, re.compile(rf"(?<![^\s\"'])-p{_NO_PORT}(?=[^\s\"']*[0-9!@#$%^&*])[^\s\"'=:]{{4,}}")),  # mysql -p…
+    (Kind.SECRET, re.compile(r"(?<![^\s\"'])(?:-u|--user)[\s=]{1,4}[\"']?[^\s:\"'/]{1,64}:(?P<it>[^\s\"']+)")),  # curl -u user:…
+    (Kind.SECRET, re.compile(rf"(?i)ConvertTo-SecureString\s{{1,4}}(?:-String\s{{1,4}})?{_VALUE}")),
+    (Kind.SECRET, re.compile(r"(?i)\bnet1?(?:\.exe)?[\"']?\s{1,4}user\s{1,4}[^\s/]\S*\s{1,4}(?P<it>[^\s/]\S*)")),  # net user name …
+    (Kind.SECRET, re.compile(r"(?i)\bnet1?(?:\.exe)?[\"']?\s{1,4}use\s[^\r\n|&]{0,200}?/u(?:ser)?:\S+\s{1,4}(?P<it>[^\s/]\S*)")),
+    (Kind.SECRET, re.compile(r"(?i)\bnet1?(?:\.exe)?[\"']?\s{1,4}use\s{1,4}(?:\S:\s{1,4})?\\\\\S+\s{1,4}(?P<it>[^\s/]\S*)")),
+    (Kind.SECRET, re.compile(r"(?i)(?<=[?&;])(?:sig|code|key|auth|session|sid)=(?P<it>[^\s\"'&;<>]{4,})")),  # of a URL's query
+    (Kind.SECRET, re.compile(r"(?<![\w$])\$(?:[156y]|2[abxy])\$[\w./$=,+-]{8,}")),  # what /etc/shadow holds
+    (Kind.SECRET, re.compile(r"(?i)(?<![0-9a-f])[0-9a-f]{32}:[0-9a-f]{32}(?![0-9a-f])")),  # what a dump of the SAM holds
     (Kind.SECRET, re.compile(r"(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])")),
     (
         Kind.SECRET,
@@ -76,7 +95,10 @@ _SHAPES: Final[tuple[tuple[Kind, re.Pattern[str]], ...]] = (
     (Kind.USER, re.compile(r"(?<![\w-])S-1-5-21(?:-[0-9]{1,10}){3,5}(?![\w-])")),
     (
         Kind.USER,  # user=…, "username": "…", Account Name: …
-        re.compile(r"(?i)(?<![a-z])(?:user|account|login|logon)(?:[ _-]?name)?[\"']?\s{0,4}[:=]\s{0,8}[\"']?(?P<it>[\w.@$-]{2,64})"),
+        re.compile(
+            r"(?i)(?<![a-z])(?:[sd]?user|account|login|logon)(?:[ _-]?name)?[\"']?\s{0,4}[:=]\s{0,8}[\"']?"
+            r"(?P<it>(?!(?:account|security|logon|user)\s?(?:name|id|guid|domain|type)\b)(?:[\w.-]{1,63}\\{1,2})?[\w.@$-]{2,64})"
+        ),
     ),
     (Kind.USER, re.compile(r"(?i)(?<![\w-])(?:user|account|employee)\s[\"']?(?P<it>[a-z0-9](?:[\w.-]{0,62}\w)?)(?!\w)")),
     (Kind.USER, re.compile(r"(?i)(?<![\w-])for (?:invalid )?(?:user )?(?P<it>[a-z_][\w.-]{1,31}) from(?!\w)")),  # sshd
@@ -88,16 +110,20 @@ _SHAPES: Final[tuple[tuple[Kind, re.Pattern[str]], ...]] = (
     (Kind.HOST, re.compile(r"(?i)<Computer>(?P<it>[^<]{2,128})<")),
     (
         Kind.HOST,
-        re.compile(rf"(?i)(?<![a-z]){_HOST_WORD}(?:[ _-]?name)?[\"']?\s{{0,4}}[:=]\s{{0,8}}[\"']?(?P<it>[\w-]{{2,63}})(?!\.?[\w-])"),
+        re.compile(
+            rf"(?i)(?<![a-z])(?:[sd]|src|dst|dest)?{_HOST_WORD}(?:[ _-]?name)?[\"']?\s{{0,4}}[:=]\s{{0,8}}[\"']?(?P<it>[\w-]{{2,63}})(?!\.?[\w-])"
+        ),
     ),
     (Kind.HOST, re.compile(r"(?i)(?<![a-z])account domain\s{0,4}:\s{0,8}(?P<it>[\w.-]{2,63})")),
     (Kind.HOST, re.compile(rf"(?i)(?<![\w-]){_HOST_WORD}\s[\"']?(?P<it>[a-z][\w-]{{0,62}}[0-9-][\w-]{{0,62}})(?![\w.])")),
     (Kind.HOST, re.compile(r"(?i)(?<![\w-])ip-[0-9]{1,3}(?:-[0-9]{1,3}){3}(?![\w-])")),  # what clouds call a machine
+    (Kind.HOST, re.compile(r"(?i)(?<=://)(?!localhost\b)(?P<it>[a-z][\w-]{0,62})(?=[:/?#\s\"'<>]|$)")),  # of a URL, a name without a domain
     (Kind.MAC, re.compile(r"(?<![\w:-])(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}(?![\w:-])")),
 )
 _IPV4 = re.compile(rf"(?<![\w.])[0-9]{{1,3}}(?:{_DOT}[0-9]{{1,3}}){{3}}(?![0-9])")
 _IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]{2,39}(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3})?(?![\w:])")
 _NAME = re.compile(rf"(?<![\w.-])[A-Za-z0-9_](?:[\w-]{{0,62}}{_DOT}){{1,8}}[A-Za-z]{{2,24}}(?![\w-])")
+_BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/]{24,}={0,2}(?![\w+/=])")
 _IN_USER_INFO = re.compile(r"://[^\s/@]*$")  # what stands before the @ of a URL is hidden as a secret, its host is no mailbox's
 _HOME = re.compile(r"(?i)(?:\\users\\{1,2}|/users/|/home/|\\documents and settings\\{1,2})([\w.$@-]{2,64})")
 
@@ -115,12 +141,15 @@ _USER_FIELDS = frozenset(
 )
 _HOST_FIELDS = frozenset(
     _words(
-        """host hostname hostnames computer computername device devicename devicehostname dvc dvchost workstation workstationname endpoint
-        endpointname machine machinename server servername agenthostname srchost sourcehost sourcehostname srchostname asset assetname node
-        nodename domaincontroller ou ntdomain userdomain targetdomainname subjectdomainname"""
+        """host hosts hostname hostnames computers devices machines servers endpoints workstations assets computer computername device devicename
+        devicehostname dvc dvchost workstation workstationname endpoint endpointname machine machinename server servername agenthostname srchost
+        sourcehost sourcehostname srchostname asset assetname node nodename domaincontroller ou ntdomain userdomain targetdomainname
+        subjectdomainname"""
     )
 )
 _SECRET_FIELDS = re.compile(r"password|passwd|passphrase|secret|token|apikey|accesskey|privatekey|credential|authorization|cookie|^pwd$|^auth$")
+_LABELS = frozenset(("name", "key", "field", "header", "attribute", "parameter"))  # of a pair, and what the pair says of it
+_LABELLED = frozenset(("value", "text", "content", "values"))
 _NAMING = frozenset(("name", "id", "hostname", "alternateid", "displayname", "email", "value", "username", "fqdn", "uid", "login"))
 _NOBODY = frozenset(
     _words(
@@ -238,6 +267,9 @@ class Hidden:
         for match in _NAME.finditer(text):
             if _is_internal(_fanged(match[0])):
                 yield match.start(), match.end(), Kind.HOST
+        for match in _BASE64.finditer(text):
+            if _hides(match[0]):
+                yield match.start(), match.end(), Kind.TEXT
         if self._known is not None:
             for match in self._known.finditer(text):
                 yield match.start(), match.end(), self._names[match[0].lower()]
@@ -246,7 +278,11 @@ class Hidden:
         if depth >= MAX_DEPTH:
             return None
         if isinstance(value, Mapping):
-            walked = ((str(key), item, secret or _SECRET_FIELDS.search(_plain(str(key))) is not None) for key, item in value.items())
+            label = _label(value)
+            walked = (
+                (str(key), item, secret or _SECRET_FIELDS.search(label if label and _plain(str(key)) in _LABELLED else _plain(str(key))) is not None)
+                for key, item in value.items()
+            )
             return {self.hide(key): self._walk(item, depth + 1, secret=below) for key, item, below in walked}
         if isinstance(value, list | tuple):
             return [self._walk(item, depth + 1, secret=secret) for item in value]
@@ -267,12 +303,18 @@ class Hidden:
             value, field, above, depth = stack.pop()
             if isinstance(value, Mapping):
                 if depth < MAX_DEPTH:
-                    stack.extend((item, _plain(str(key)), field, depth + 1) for key, item in value.items())
+                    label = _label(value)
+                    stack.extend(
+                        (item, label if label and _plain(str(key)) in _LABELLED else _plain(str(key)), field, depth + 1)
+                        for key, item in value.items()
+                    )
             elif isinstance(value, list | tuple):
                 if depth < MAX_DEPTH:
                     stack.extend((item, field, above, depth + 1) for item in value)
             elif isinstance(value, str) and value.strip():
                 self._learn_text(value.strip(), field, above)
+                if depth < MAX_DEPTH and value.lstrip()[:1] in ("{", "["):  # an event within an event
+                    stack.append((_parsed(value), field, above, depth + 1))
 
     def _learn_text(self, text: str, field: str, above: str) -> None:
         text = text if text.isascii() else text.translate(_LIKE_ASCII)
@@ -330,7 +372,9 @@ def _names_in(text: str) -> Iterator[tuple[str, Kind]]:
     for kind, shape in _SHAPES:
         if kind is Kind.USER and "\\\\" in shape.pattern:
             for match in shape.finditer(text):
-                domain, _, user = match[0].rpartition("\\")
+                domain, _, user = (match["it"] if "it" in shape.groupindex else match[0]).rpartition("\\")
+                if not domain:
+                    continue
                 for name, what in ((domain.rstrip("\\"), Kind.HOST), (user, Kind.USER)):
                     if len(name) >= 3 and name.lower() not in _NOBODY:
                         yield name, what
@@ -381,6 +425,34 @@ def _is_public_name(text: str) -> bool:
 
 def _fanged(text: str) -> str:
     return re.sub(_DOT, ".", text)
+
+
+def _label(value: Mapping[Any, Any]) -> str:
+    """The field that a mapping like {"name": "Cookie", "value": …} stands for; "" for any other mapping."""
+    if not any(_plain(str(key)) in _LABELLED for key in value):
+        return ""
+    return next((_plain(item) for key, item in value.items() if _plain(str(key)) in _LABELS and isinstance(item, str)), "")
+
+
+def _parsed(text: str) -> Any:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict | list) else None
+
+
+def _hides(text: str) -> bool:
+    """Whether text in Base64 (UTF-8, or UTF-16 as PowerShell has it) holds what must not leave: who reads the one reads the other."""
+    try:
+        raw = b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError:
+        return False
+    for charset in ("utf-16-le", "utf-8"):
+        plain = raw[: len(raw) // 2 * 2].decode(charset, "replace") if charset == "utf-16-le" else raw.decode(charset, "replace")
+        if plain.isascii() and len(Hidden().hide(plain)) and Hidden().hide(plain) != plain:
+            return True
+    return False
 
 
 def _plain(name: str) -> str:

