@@ -275,6 +275,28 @@ def test_a_question_that_the_grammar_reads_whole_asks_no_model(live: ModelServer
     assert not live.asked
 
 
+@pytest.mark.parametrize(
+    ("question", "test"),
+    [
+        ("odd logins of bob not from 203.0.113.9", {"field": "source_ip", "op": "is", "values": ["203.0.113.9"]}),
+        ("odd logins of bob on port 3389", {"field": "user", "op": "is", "values": ["bob"]}),
+    ],
+)
+def test_a_models_query_that_leaves_out_a_not_or_a_number_is_none(
+    live: ModelServer, token: dict[str, str], question: str, test: dict[str, Any]
+) -> None:
+    live.say = json.dumps({"category": "authentication", "tests": [test]})
+    answer = send("nl-query/translate", {"question": question, "dialect": "esql"}, token).json()
+    assert (answer["path"], answer["engine"]) == ("fallback", "deterministic"), answer
+
+
+def test_a_models_query_has_the_time_that_the_grammar_read(live: ModelServer, token: dict[str, str]) -> None:
+    live.say = json.dumps({"category": "authentication", "tests": [{"field": "user", "op": "is", "values": ["bob"]}], "last_hours": 1})
+    answer = send("nl-query/translate", {"question": "odd logins of bob in the last 7 days", "dialect": "esql"}, token).json()
+    assert (answer["path"], answer["engine"]) == ("live", "llm"), answer
+    assert "NOW() - 7 days" in answer["query"]
+
+
 def test_what_is_no_question_about_events_gives_no_query(environment: Environment, token: dict[str, str]) -> None:
     environment()
     answer = send("nl-query/translate", {"question": "what is the weather in Paris", "dialect": "spl"}, token).json()

@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Final
 
 from llm.capabilities.nl_query.grammar import conforms
-from llm.capabilities.nl_query.query import SCHEMA, Category, Field, Op, Query, Test, from_answer, tests_in
-from llm.capabilities.nl_query.reader import Reading, literals, read
+from llm.capabilities.nl_query.query import SCHEMA, All, Category, Either, Field, Node, Not, Op, Query, Test, from_answer, tests_in
+from llm.capabilities.nl_query.reader import Reading, literals, negates, read
 from llm.capabilities.nl_query.render import Dialect, Inexpressible, render
 from llm.outcome import Model, Outcome, live_or_fallback
 from llm.resolver import Path
@@ -31,7 +31,8 @@ NO_QUESTION: Final = (
 
 _NAMED: Final = frozenset(
     (
-        Field.USER, Field.HOST, Field.SOURCE_IP, Field.DESTINATION_IP, Field.DOMAIN, Field.URL, Field.HASH, Field.SENDER, Field.RECIPIENT,
+        Field.USER, Field.HOST, Field.SOURCE_IP, Field.DESTINATION_IP, Field.DOMAIN, Field.URL, Field.HASH, Field.MD5, Field.SHA1, Field.SENDER,
+        Field.RECIPIENT,
     )
 )  # fmt: skip
 
@@ -63,6 +64,8 @@ def translate(question: str, dialect: Dialect, *, tenant: Tenant | None) -> Outc
     def ask(model: Model) -> Translated:
         answer = model.json(INSTRUCTIONS, {"question": question}, SCHEMA, max_tokens=MAX_TOKENS)
         query = _checked(from_answer(answer), question)
+        if reading.dated:  # what the grammar read of the time is sure
+            query = replace(query, window=reading.query.window)
         return _written(query, dialect, Engine.LLM)
 
     outcome = live_or_fallback(CAPABILITY, ask, lambda: _deterministic(reading, dialect)[0], tenant=tenant)
@@ -102,12 +105,19 @@ def _written(query: Query, dialect: Dialect, engine: Engine) -> Translated:
 def _checked(query: Query, question: str) -> Query:
     """The model's query, if it says anything, holds every address, name and quoted text of the question, and no others. Raises ValueError."""
     held = {value.casefold() for test in tests_in(query.where) for value in test.values}
+    held |= {str(number) for number in (query.limit, query.more_than[1] if query.more_than else None) if number is not None}
     missing = [text for text in literals(question) if not any(text.casefold() in value or value in text.casefold() for value in held)]
     if missing or (query.where is None and query.category is Category.ANY):
         raise ValueError("The model's query leaves out what was asked for.")
+    if negates(question) and not any(isinstance(part, Not) for part in _parts(query.where)):
+        raise ValueError("The model's query asks for what the question excludes.")
     if not all(_said(value, question) for test in tests_in(query.where) if _names(test) for value in test.values):
         raise ValueError("The model's query asks for somebody or something that the question does not name.")
     return query
+
+
+def _parts(node: Node | None) -> tuple[Node, ...]:
+    return node.parts if isinstance(node, All | Either) else (node,) if node is not None else ()
 
 
 def _names(test: Test) -> bool:

@@ -53,6 +53,8 @@ ESQL: Final[Mapping[Field, str]] = {
     _F.FILE: "file.name",
     _F.PATH: "file.path",
     _F.HASH: "file.hash.sha256",
+    _F.MD5: "file.hash.md5",
+    _F.SHA1: "file.hash.sha1",
     _F.KEY: "registry.path",
     _F.COUNTRY: "source.geo.country_name",
     _F.SEVERITY: "kibana.alert.severity",
@@ -71,7 +73,7 @@ ESQL: Final[Mapping[Field, str]] = {
 ESQL_IN: Final[Mapping[Category, Mapping[Field, str]]] = {
     _C.NETWORK: {_F.DOMAIN: "destination.domain"},
     _C.WEB: {_F.DOMAIN: "url.domain"},
-    _C.PROCESS: {_F.HASH: "process.hash.sha256"},
+    _C.PROCESS: {_F.HASH: "process.hash.sha256", _F.MD5: "process.hash.md5", _F.SHA1: "process.hash.sha1"},
 }
 ESQL_KEYWORDS: Final = frozenset({"event.code"})  # numbers that ECS keeps as texts
 
@@ -89,7 +91,7 @@ SPL: Final[Mapping[Field, str]] = {
     _F.URL: "url",
     _F.FILE: "file_name",
     _F.PATH: "file_path",
-    _F.HASH: "file_hash",
+    **dict.fromkeys((_F.HASH, _F.MD5, _F.SHA1), "file_hash"),
     _F.KEY: "registry_path",
     _F.COUNTRY: "src_country",
     _F.SEVERITY: "severity",
@@ -108,7 +110,7 @@ SPL: Final[Mapping[Field, str]] = {
 SPL_IN: Final[Mapping[Category, Mapping[Field, str]]] = {
     _C.NETWORK: {_F.DOMAIN: "dest_host"},
     _C.WEB: {_F.DOMAIN: "url_domain"},
-    _C.PROCESS: {_F.HASH: "process_hash"},
+    _C.PROCESS: dict.fromkeys((_F.HASH, _F.MD5, _F.SHA1), "process_hash"),
 }
 
 _DEVICE: Final = {
@@ -126,6 +128,8 @@ _DEVICE: Final = {
     _F.FILE: "FileName",
     _F.PATH: "FolderPath",
     _F.HASH: "SHA256",
+    _F.MD5: "MD5",
+    _F.SHA1: "SHA1",
     _F.KEY: "RegistryKey",
     _F.ACTION: "ActionType",
     _F.OUTCOME: "ActionType",
@@ -157,7 +161,7 @@ KQL: Final[Mapping[Category, Mapping[Field, str]]] = {
     _C.WEB: _ASIM
     | {
         _F.URL: "Url",
-        _F.DOMAIN: "UrlOriginal",
+        _F.DOMAIN: "HttpHost",
         _F.METHOD: "HttpRequestMethod",
         _F.STATUS: "EventResultDetails",
         _F.USER_AGENT: "HttpUserAgent",
@@ -179,6 +183,7 @@ KQL: Final[Mapping[Category, Mapping[Field, str]]] = {
         _F.DESTINATION_IP: "RemoteIP",
         _F.FILE: "FileName",
         _F.HASH: "SHA256",
+        _F.SHA1: "SHA1",
     },
     _C.ACCOUNT: {_F.USER: "AccountName", _F.HOST: "DeviceName", _F.SOURCE_IP: "IPAddress", _F.ACTION: "ActionType"},
     _C.WINDOWS: {

@@ -54,7 +54,9 @@ class Field(StrEnum):
     URL = "url"
     FILE = "file"
     PATH = "path"
-    HASH = "hash"
+    HASH = "hash"  # SHA-256
+    MD5 = "md5"
+    SHA1 = "sha1"
     KEY = "key"
     COUNTRY = "country"
     SEVERITY = "severity"
@@ -77,6 +79,7 @@ WORDS: Final[Mapping[Field, tuple[str, ...]]] = {  # fields that hold one of a f
     Field.LOGON: ("interactive", "network", "remote", "service"),
 }
 NUMBERS: Final = frozenset({Field.SOURCE_PORT, Field.DESTINATION_PORT, Field.STATUS, Field.EVENT_ID})
+HASHES: Final[Mapping[int, Field]] = {32: Field.MD5, 40: Field.SHA1, 64: Field.HASH}  # by their length in hexadecimal
 ADDRESSES: Final = frozenset({Field.SOURCE_IP, Field.DESTINATION_IP})
 
 

@@ -10,13 +10,14 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_address, ip_network
 from typing import Final, TypeVar
 
 from llm.capabilities.nl_query import words
 from llm.capabilities.nl_query.query import (
     ADDRESSES,
+    HASHES,
     NUMBERS,
     All,
     BadQuery,
@@ -38,7 +39,7 @@ from llm.capabilities.nl_query.query import (
 )
 
 MAX_QUESTION: Final = 1000
-_TOKEN: Final = re.compile(r"\"[^\"]*\"|'[^']*'|“[^”]*”|>=|<=|==|!=|[<>=()]|,|[^\s,()\"“<>=]+")
+_TOKEN: Final = re.compile(r"(?i:h(?:tt|xx)ps?://[^\s\"'<>]+)|\"[^\"]*\"|'[^']*'|“[^”]*”|>=|<=|==|!=|[<>=()]|,|[^\s,()\"“<>=]+")
 _PRIVATE: Final = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 _LONGEST: Final = 5  # words of a phrase
 _PREPOSITIONS: Final = frozenset(
@@ -68,8 +69,18 @@ _COUNTRIES: Final = frozenset(
     estonia finland france germany greece hungary iceland india indonesia iran iraq ireland israel italy japan kazakhstan kenya latvia lithuania
     luxembourg malaysia mexico moldova morocco netherlands nigeria norway pakistan peru philippines poland portugal romania russia serbia
     singapore slovakia slovenia spain sweden switzerland syria taiwan thailand turkey ukraine venezuela vietnam""")
-)
+) | frozenset(
+    (
+        "united states", "united kingdom", "united arab emirates", "north korea", "south korea", "saudi arabia", "south africa", "new zealand",
+        "costa rica", "sri lanka", "hong kong", "czech republic",
+    )
+)  # fmt: skip
 T = TypeVar("T")
+
+
+def refanged(text: str) -> str:
+    """A name or URL as it was before somebody made it harmless: hxxp, [.]"""
+    return re.sub(r"(?i)\[\.\]|\(\.\)|\[dot\]", ".", re.sub(r"(?i)^hxxp", "http", text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +128,7 @@ class _Group:
 class _Reader:
     def __init__(self, question: str) -> None:
         self.words = [_word(match[0]) for match in _TOKEN.finditer(question)]
-        self.words = [word for word in self.words if word.text or word.quoted]
+        self.words = _countries([word for word in self.words if word.text or word.quoted])
         self.at = 0
         self.category: Category | None = None
         self.base: list[Node] = []
@@ -215,6 +226,15 @@ class _Reader:
 
     # ── Time ─────────────────────────────────────────────────────────────────────────────────────────────────────────
     def _read_window(self) -> bool:
+        start, before = self.at, self.window
+        if not self._read_one_window():
+            return False
+        if before not in (None, self.window):
+            self.window = before
+            self.unread += [word.text for word in self.words[start : self.at]]
+        return True
+
+    def _read_one_window(self) -> bool:
         start = self.at
         if self._take("today", "since midnight"):
             self.window = Today()
@@ -222,6 +242,11 @@ class _Reader:
         if self._take("yesterday"):
             self.window = Today(yesterday=True)
             return True
+        if self._take("since") and (amount := self._number()) and self._now(1).low in words.UNITS and self._now(2).low == "ago":
+            unit, factor = words.UNITS[self._now(1).low]
+            self.window, self.at = Last(amount * factor, unit), self.at + 3
+            return True
+        self.at = start
         self._take("in", "over", "during", "within", "for", "from", "since")
         self._take("the")
         if self._take("last", "past", "previous"):
@@ -242,29 +267,45 @@ class _Reader:
     def _read_dates(self) -> bool:
         start = self.at
         opening = self._now().low
-        if opening not in ("since", "after", "between", "from", "on") or not _DATE.fullmatch(self._now(1).text):
+        if opening not in ("since", "after", "between", "from", "on"):
             return False
+        self.at += 1
+        first = self._read_moment()
+        if first is not None and opening == "on":
+            self.window = Between(first[0], first[1])
+            return True
+        if first is not None and opening in ("between", "from") and self._take("and", "to", "until", "till", "through", "-"):
+            if (last := self._read_moment()) is not None:
+                self.window = Between(first[0], last[1])
+                return True
+        elif first is not None and opening != "between":
+            self.window = Between(first[1] if opening == "after" else first[0])
+            return True
+        self.at = start
+        return False
+
+    def _read_moment(self) -> tuple[datetime, datetime] | None:
+        """A date, with or without a time, as its begin and its end: a day ends with the day, a time where it begins."""
+        text, length = self._now().text, 1
+        if re.fullmatch(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?Z?", self._now(1).text) and "T" not in text:
+            text, length = f"{text}T{self._now(1).text:0>5}", 2
+        if not _DATE.fullmatch(text):
+            return None
         try:
-            first = moment(self._now(1).text)
-            self.at += 2
-            if opening == "on":
-                self.window = Between(first, first + timedelta(days=1))
-            elif self._now().low in ("and", "to", "until", "till") and _DATE.fullmatch(self._now(1).text) and opening in ("between", "from"):
-                self.window = Between(first, moment(self._now(1).text))
-                self.at += 2
-            elif opening == "between":
-                self.at = start
-                return False
-            else:
-                self.window = Between(first)
+            found = moment(text)
+            end = found if "T" in text else found + timedelta(days=1)
         except (BadQuery, OverflowError):  # the latter: there is no day after the calendar's last
-            self.at = start
-            return False
-        return True
+            return None
+        self.at += length
+        return found, end
 
     # ── Counts ───────────────────────────────────────────────────────────────────────────────────────────────────────
     def _read_top(self) -> bool:
         start = self.at
+        if self._take("limited to", "limit to", "limit") and (most := self._number()) is not None and self.limit is None:
+            self.limit, self.at = most, self.at + 1
+            return True
+        self.at = start
         self._take("the")
         if self._take("top"):
             amount = self._number()
@@ -298,8 +339,10 @@ class _Reader:
         while self._is("and") and (more := self._field_here(1)) and not self._value_follows(1 + more[1]):
             self._add_group(more[0])
             self.at += 1 + more[1]
-        if self._is("by") and self._longest(words.EVENTS, 1):
-            self.at += 1
+        if self._take("by"):
+            counted = self.at
+            if not self._take(*_COUNTING) and self._longest(words.EVENTS) is None:
+                self.at = counted - 1
         return True
 
     def _is_most(self, ahead: int) -> bool:
@@ -375,16 +418,23 @@ class _Reader:
             self._close()
             return True
         if self._take("or"):
+            self._drop_negation()
             self.groups[-1].lists.append([])
             return True
         if self._take("and", "but", "but also", ","):
+            self._drop_negation()
             return True
         if self._now().low in _NEGATIONS and not self._now().quoted:
             self.at += 1
-            self._take("for")
             self.negated = not self.negated
             return True
         return False
+
+    def _drop_negation(self) -> None:
+        """What was to be negated was not understood: the next condition is another."""
+        if self.negated:
+            self.unread.append("not")
+            self.negated = False
 
     def _close(self) -> None:
         closed = self.groups.pop()
@@ -393,7 +443,11 @@ class _Reader:
             self.groups[-1].lists[-1].append(Not(node) if closed.negated else node)
 
     def _add(self, node: Node) -> None:
-        self.groups[-1].lists[-1].append(Not(node) if self.negated else node)
+        others = self.groups[-1].lists[-1]
+        if not self.negated and any(_excludes(node, other) for other in others):
+            self.unread += [value for test in tests_in(node) for value in test.values]
+            return
+        others.append(Not(node) if self.negated else node)
         self.negated = False
 
     def _read_event(self) -> bool:
@@ -439,7 +493,10 @@ class _Reader:
         found = self._field_here()
         if found is not None:
             self.at += found[1]
-            if self._read_comparison(found[0], either=self.words[self.at - 1].low in ("ip", "ips", "addresses") and found[1] == 1):
+            bare = not preposition and not self.negated and not self._compares()
+            if bare and self._is_ordinary(self._now(), plural=self._now(-1).low.endswith("s")):
+                pass
+            elif self._read_comparison(found[0], either=self.words[self.at - 1].low in ("ip", "ips", "addresses") and found[1] == 1):
                 return True
             if preposition or self.subject or not self._may_be_subject():
                 self.at, self.negated = start, negated
@@ -458,6 +515,20 @@ class _Reader:
             return True
         self.at, self.negated = start, negated
         return False
+
+    def _compares(self) -> bool:
+        return self._longest(words.OPERATORS) is not None or self._now().low in ("!=", *_NEGATIONS)
+
+    @staticmethod
+    def _is_ordinary(word: _Word, *, plural: bool) -> bool:
+        """Whether a word right after a field's name rather says something of it than is its value: "user added", "hosts infected"."""
+        if word.quoted or not re.fullmatch(r"[A-Za-z]+", word.text):
+            return False
+        return (
+            plural
+            or word.low in words.NO_NAMES
+            or re.fullmatch(r"\w{2,}(?:ed|ing)|sent|seen|run|made|written|hidden|stolen|taken", word.low) is not None
+        )
 
     def _may_be_subject(self) -> bool:
         return self.category is None or self.counting or self._now(-1).low.endswith("s")
@@ -495,7 +566,7 @@ class _Reader:
                 self.negated = not self.negated
             elif found := self._longest(words.OPERATORS):
                 operator, self.at, said = found[0], self.at + found[1], True
-            elif said and self._now().low in ("the", "a", "an", "any", "one", "of"):
+            elif said and self._now().low in ("the", "a", "an", "any", "one", "of") and not self._now().quoted:
                 self.at += 1
             else:
                 break
@@ -529,8 +600,10 @@ class _Reader:
         fields, operator = self._meant(preposition, word)
         if not fields:
             return False
+        start = self.at
         texts, joint = self._values(fields[0], operator)
-        if not texts:
+        if not texts or (fields[0] in (Field.HOST, Field.USER, Field.DOMAIN) and not self._are_names(start)):
+            self.at = start
             return False
         try:
             nodes = [self._tests(name, operator, texts, joint) for name in fields]
@@ -538,6 +611,22 @@ class _Reader:
             return False
         self._add(nodes[0] if len(nodes) == 1 else Either(tuple(nodes)))
         return True
+
+    def _are_names(self, start: int) -> bool:
+        """Whether the words from `start` can be names: no hour or number of things, and no noun of the plain text goes on after them."""
+        named = [word for word in self.words[start : self.at] if word.low not in ("or", "and", ",") and not word.quoted]
+        if any(word.low in words.NO_NAMES or not _NAME.fullmatch(word.text) or _HOUR.fullmatch(word.low) for word in named):
+            return False
+        follows = self._now()
+        if not named or not follows.text or follows.quoted or follows.text in "(),<>=":
+            return True
+        if follows.low in _STOPS | _PREPOSITIONS | _NEGATIONS | words.FILLER or self._is(*_PARENT_WORDS):
+            return True
+        tables: tuple[Mapping[str, object], ...] = (_VERBS, words.THRESHOLDS, words.OPERATORS)
+        if any(self._longest(table) for table in tables):
+            return True
+        found = self._field_here()
+        return found is not None and self._compared(found[1])
 
     def _meant(self, preposition: str, word: _Word) -> tuple[tuple[Field, ...], Op]:
         """The field, or either of two, that a value after a preposition is a value of."""
@@ -550,6 +639,10 @@ class _Reader:
             return (Field.SOURCE_IP, Field.DESTINATION_IP), Op.IS
         if shape == "hash":
             return (Field.HASH,), Op.IS
+        if shape == "url":
+            return ((Field.URL,), Op.IS) if category in (None, Category.WEB, Category.NETWORK) else ((), Op.IS)
+        if word.text.startswith("/") and category is Category.WEB:
+            return (Field.URL,), Op.CONTAINS
         if shape == "registry":
             return (Field.KEY,), Op.CONTAINS
         if shape == "path":
@@ -568,6 +661,10 @@ class _Reader:
             return (Field.DOMAIN,), Op.IS
         if word.quoted and not preposition and (meant := words.TEXT.get(category or Category.ANY)):
             return (meant,), Op.CONTAINS
+        if word.low in _COUNTRIES:
+            return (), Op.IS
+        if preposition == "to" and category in (Category.NETWORK, Category.WEB) and not word.text.isdigit():
+            return (Field.DOMAIN,), Op.IS  # the host that an event is of is the one that connects
         if preposition in ("on", "at", "against", "to", "from") and not word.text.isdigit():
             return (Field.HOST,), Op.IS
         if preposition in ("by", "as", "for") and not word.text.isdigit():
@@ -578,10 +675,10 @@ class _Reader:
         tests = [_test(name, operator, text) for text in texts]
         if joint:
             return _all(list(tests))
-        merged: dict[Op, list[str]] = {}
+        merged: dict[tuple[Field, Op], list[str]] = {}
         for test in tests:
-            merged.setdefault(test.op, []).extend(test.values)
-        nodes: list[Node] = [Test(name, op, tuple(dict.fromkeys(values))) for op, values in merged.items()]
+            merged.setdefault((test.field, test.op), []).extend(test.values)
+        nodes: list[Node] = [Test(field, op, tuple(dict.fromkeys(values))) for (field, op), values in merged.items()]
         return nodes[0] if len(nodes) == 1 else Either(tuple(nodes))
 
     def _values(self, name: Field, operator: Op) -> tuple[list[str], bool]:
@@ -594,9 +691,6 @@ class _Reader:
                 return texts, joint
             texts.append(_value(name, word))
             self.at += 1
-            if name is Field.COUNTRY and self._now().low in ("states", "kingdom", "korea"):
-                texts[-1] += f" {self._now().text}"
-                self.at += 1
             ahead = 1 + (self._now().low == "," and self._now(1).low in ("or", "and"))
             joining = self._now(ahead - 1).low
             if joining not in ("or", "and", ",") or not self._continues(name, ahead):
@@ -653,9 +747,11 @@ class _Reader:
 
 _PARENT_PHRASES: Final = dict.fromkeys(_PARENT_WORDS, True)
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9]{2}:[0-9]{2}(?::[0-9]{2})?Z?)?")
+_NAME: Final = re.compile(r"[\w.$*@\\-]*[A-Za-z_*][\w.$*@\\-]*")  # not of digits and dots alone
+_HOUR: Final = re.compile(r"[0-9]{1,2}(?:[:.][0-9]{2})?(?:am|pm|h)?|[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?")
 _STOPS: Final = frozenset(
     words.split(
-        "and or but today yesterday per grouped group top sorted order since between before after last past previous each over time times more at"
+        "and or but today yesterday per grouped group top sorted order since between before after last past previous each over time times more at limit"
     )
 )
 _DOMAINS: Final = frozenset({Category.DNS, Category.NETWORK, Category.WEB, Category.EMAIL})
@@ -685,7 +781,31 @@ def _word(text: str) -> _Word:
         return _Word(text[1:-1], True)
     if text in (">=", "<=", "==", "!=", "<", ">", "=", "(", ")", ","):
         return _Word(text, False)
-    return _Word(text.rstrip("?.!;:") if text != ":" else text, False)
+    return _Word(refanged(text.rstrip("?.!;:,)" if "://" in text else "?.!;:")) if text != ":" else text, False)
+
+
+def _countries(found: list[_Word]) -> list[_Word]:
+    """The words, those of a country's name as one."""
+    joined: list[_Word] = []
+    while found:
+        length = next(
+            (many for many in (3, 2) if " ".join(word.low for word in found[:many] if not word.quoted) in _COUNTRIES and len(found) >= many), 1
+        )
+        joined.append(_Word(" ".join(word.text for word in found[:length]), found[0].quoted))
+        found = found[length:]
+    return joined
+
+
+def _excludes(node: Node, other: Node) -> bool:
+    """Whether both ask for one value of the same field, and for different ones: no event has both."""
+    return (
+        isinstance(node, Test)
+        and isinstance(other, Test)
+        and node.field is other.field
+        and node.op is other.op is Op.IS
+        and node.field is not Field.RECIPIENT
+        and not set(node.values) & set(other.values)
+    )
 
 
 def _all(parts: list[Node]) -> Node:
@@ -705,8 +825,10 @@ def _shape(text: str) -> str | None:
         pass
     else:
         return "address" if not text.isdigit() else None
-    if re.fullmatch(r"[0-9a-fA-F]{64}", text):
+    if re.fullmatch(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64}", text):
         return "hash"
+    if re.match(r"(?i)https?://", text):
+        return "url"
     if re.match(r"(?i)(?:HKLM|HKCU|HKU|HKCR|HKEY_\w+)\\", text):
         return "registry"
     if re.match(r"[A-Za-z]:\\|/[\w.-]+/|\\\\", text):
@@ -715,7 +837,7 @@ def _shape(text: str) -> str | None:
         return "mailbox"
     if _is_program(text):
         return "program"
-    if re.fullmatch(r"(?:[\w-]+\.)+[a-z]{2,24}", text, re.IGNORECASE):
+    if re.fullmatch(r"(?:[\w*-]+\.)+[a-z]{2,24}", text, re.IGNORECASE):
         return "domain"
     return None
 
@@ -723,10 +845,10 @@ def _shape(text: str) -> str | None:
 def _value(name: Field, word: _Word) -> str:
     if name in (Field.PROCESS, Field.PARENT) and not word.quoted and word.low in _TOOLS:
         return _TOOLS[word.low]
-    if name is Field.SEVERITY or name is Field.HASH:
+    if name is Field.SEVERITY or name in HASHES.values():
         return word.low
     if name is Field.COUNTRY and not word.quoted:
-        return word.text.capitalize()
+        return word.text.title()
     if name is Field.METHOD and not word.quoted:
         return word.text.upper()
     return word.text
@@ -734,6 +856,10 @@ def _value(name: Field, word: _Word) -> str:
 
 def _test(name: Field, operator: Op, text: str) -> Test:
     """One comparison; `*` at a value's ends is a wildcard. Raises BadQuery."""
+    if name is Field.HASH and operator is Op.IS and "*" not in text:
+        if len(text) not in HASHES:
+            raise BadQuery(f"{text!r} is no MD5, SHA-1 or SHA-256.")
+        name = HASHES[len(text)]
     if operator in (Op.IS, Op.WITHIN) and name in ADDRESSES:
         try:
             ip_address(text)
@@ -750,6 +876,18 @@ def _test(name: Field, operator: Op, text: str) -> Test:
 
 
 def literals(question: str) -> list[str]:
-    """The quoted texts, addresses, hashes, programs, mailboxes, paths and domains of a question: no query may leave them out."""
+    """The quoted texts, addresses, hashes, programs, mailboxes, paths, domains, URLs and numbers of a question: no query may leave them out.
+
+    A number of hours or days is no such number: it is in the query's time.
+    """
     found = [_word(match[0]) for match in _TOKEN.finditer(question[:MAX_QUESTION])]
-    return [word.text for word in found if word.text and (word.quoted or _shape(word.text) is not None)]
+    return [
+        word.text
+        for word, after in zip(found, [*found[1:], _Word("", False)], strict=True)
+        if word.text and (word.quoted or _shape(word.text) is not None or (word.text.isdigit() and after.low not in words.UNITS))
+    ]
+
+
+def negates(question: str) -> bool:
+    """Whether the question asks for what is not."""
+    return any(not word.quoted and word.low in _NEGATIONS for word in (_word(match[0]) for match in _TOKEN.finditer(question[:MAX_QUESTION])))

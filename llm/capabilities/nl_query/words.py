@@ -100,14 +100,16 @@ FIELDS: Final[Mapping[str, Field]] = {
         _F.URL: ("url", "uri", "url.full"),
         _F.FILE: ("file", "file name", "filename", "file.name"),
         _F.PATH: ("path", "file path", "folder", "directory", "file.path"),
-        _F.HASH: ("hash", "sha256", "file hash", "sha256 hash"),
+        _F.HASH: ("hash", "sha256", "file hash", "sha256 hash", "sha-256"),
+        _F.MD5: ("md5", "md5 hash"),
+        _F.SHA1: ("sha1", "sha1 hash", "sha-1"),
         _F.KEY: ("key", "registry key", "registry path", "registry.path"),
         _F.COUNTRY: ("country", "source country"),
         _F.SEVERITY: ("severity", "alert severity"),
         _F.RULE: ("rule", "rule name", "alert name", "alert title", "title", "signature"),
         _F.EVENT_ID: ("event id", "eventid", "event code", "eventcode", "event ids"),
-        _F.SENDER: ("sender", "from address", "sender address"),
-        _F.RECIPIENT: ("recipient", "recipient address"),
+        _F.SENDER: ("sender", "from address", "sender address", "sent by", "sent from", "received from"),
+        _F.RECIPIENT: ("recipient", "recipient address", "received by", "sent to", "addressed to"),
         _F.SUBJECT: ("subject", "subject line"),
         _F.METHOD: ("method", "http method", "request method"),
         _F.STATUS: ("status", "status code", "http status", "response code", "http status code"),
@@ -140,6 +142,8 @@ IMPLIED: Final[Mapping[Field, Category]] = {
     _F.FILE: _C.FILE,
     _F.PATH: _C.FILE,
     _F.HASH: _C.FILE,
+    _F.MD5: _C.FILE,
+    _F.SHA1: _C.FILE,
     _F.KEY: _C.REGISTRY,
     _F.SENDER: _C.EMAIL,
     _F.RECIPIENT: _C.EMAIL,
@@ -234,5 +238,18 @@ FILLER: Final = frozenset(
         """a an the all any me us please show list find get give display return search for fetch see us which what that who there were was are is have
         has had made make did do does been we our i want to need can you of with where whose and , happened occurred seen recorded occurring
         happening ever run"""
+    )
+)
+
+# What stands where a name could, and is nobody's: times, amounts, everybody, and what stands guard.
+NO_NAMES: Final = frozenset(
+    split(
+        """monday tuesday wednesday thursday friday saturday sunday mondays tuesdays wednesdays thursdays fridays saturdays sundays january february
+        march april may june july august september october november december day days night nights morning evening afternoon noon midnight
+        midday weekend weekends week weeks month months year years hour hours minute minutes second seconds once twice
+        all every any each some both several many multiple various different few most least more less other others another same new unknown known
+        number count amount total sum average anyone anybody someone somebody everyone everybody nobody none nothing everything something
+        people person users user hosts host accounts account servers server internet firewall firewalls proxy proxies gateway antivirus edr ids
+        ips waf policy policies us them it here there attackers attacker malware default"""
     )
 )
