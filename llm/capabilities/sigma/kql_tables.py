@@ -57,7 +57,7 @@ _SCRIPTS: Final = Table(
 _WEB: Final = {
     "c-uri": "Url",
     "cs-uri": "Url",
-    "cs-host": "UrlOriginal",
+    "cs-host": "HttpHost",
     "c-useragent": "HttpUserAgent",
     "cs-user-agent": "HttpUserAgent",
     "cs-method": "HttpRequestMethod",

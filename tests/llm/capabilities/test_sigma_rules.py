@@ -200,3 +200,66 @@ def test_tuning_ends_when_its_evaluations_take_too_long(monkeypatch: pytest.Monk
     monkeypatch.setattr(detection_loop, "MAX_SECONDS", 0.0)
     with pytest.raises(CannotEvaluate, match="seconds"):
         detection_loop.by_rule(rule("a: b"), Alert(raw={"a": "b"}), "", [])
+
+
+def query(selection: str, target: Target, head: str = HEAD) -> str:
+    found = convert(read_rule(rule(selection, head=head)), target)
+    return found.query or found.notes[-1]
+
+
+NETWORK = HEAD.replace("process_creation", "network_connection")
+PROXY = "title: t\nlogsource: {category: proxy}\ndetection:\n"
+SIGN_IN = "title: t\nlogsource: {product: azure, service: signinlogs}\ndetection:\n"
+TRAIL = "title: t\nlogsource: {product: aws, service: cloudtrail}\ndetection:\n"
+AUDIT = "title: t\nlogsource: {product: azure, service: auditlogs}\ndetection:\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "selection", "part"),
+    [
+        (NETWORK, "DestinationPort: [22, 3389]", "RemotePort in (22, 3389)"),  # a number among texts is an error
+        (NETWORK, "DestinationPort: '445'", "RemotePort == 445"),
+        (NETWORK, "DestinationIp|cidr: ['10.0.0.0/8', 'fe80::/10']", 'ipv6_is_in_range(RemoteIP, "fe80::/10")'),
+        (SIGN_IN, "ResultType: 50057", 'ResultType == "50057"'),  # a text is not compared with a number
+        (PROXY, "sc-status: 200", 'EventResultDetails == "200"'),
+        (PROXY, "c-uri|contains: 'a?b'", 'matches regex "(?i)'),
+        (TRAIL, "errorCode: null", "isempty(ErrorCode)"),  # a text is never null
+        (AUDIT, "Operation Name: x", "['Operation Name'] =~"),
+        (HEAD, "CommandLine|contains: isnull(", '"isnull("'),
+    ],
+)
+def test_a_kql_query_has_the_types_of_its_columns(head: str, selection: str, part: str) -> None:
+    assert part in query(selection, Target.KQL, head)
+
+
+def test_import_hashes_have_no_column_in_defender_and_that_is_said() -> None:
+    both = convert(read_rule(rule(f"Hashes|contains: ['IMPHASH={'A' * 32}', 'MD5={'B' * 32}']")), Target.KQL)
+    assert both.query is not None
+    assert any("Import hashes are left out" in note for note in both.notes)
+    alone = convert(read_rule(rule(f"Hashes|contains: 'IMPHASH={'A' * 32}'")), Target.KQL)
+    assert alone.query is None
+    assert "Cannot be expressed" in alone.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("expression", "part"),
+    [
+        ("^cmd.*(a|b@c)$", 'rlike "(cmd.*(a|b\\\\@c))"'),
+        ("a(?:b|c)", 'rlike ".*(a(b|c)).*"'),
+        ("a\\$[$^]", 'rlike ".*(a\\\\$[$^]).*"'),
+        ("(?i)abc", "know no “(?”"),
+        ("\\bfoo", "know no “\\b”"),
+        ("a$|b", "know no “$”"),
+    ],
+)
+def test_a_regular_expression_is_one_of_lucenes_in_esql(expression: str, part: str) -> None:
+    assert part in query(f"CommandLine|re: '{expression}'", Target.ESQL)
+
+
+def test_esql_names_the_direction_and_the_fields_that_all_sources_have() -> None:
+    assert 'network.direction=="egress"' in query("Initiated: 'true'", Target.ESQL, NETWORK)
+    assert 'ends_with(process.executable, "' in query("Image|endswith: '\\AnyDesk.exe'", Target.ESQL)
+
+
+def test_spl_says_that_it_widens_a_wildcard_for_one_character() -> None:
+    assert any("that much wider" in note for note in convert(read_rule(rule("a: 'x?y'")), Target.SPL).notes)
