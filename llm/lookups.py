@@ -6,7 +6,7 @@ The store lives in another domain of the same layer; who knows both fills the po
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-MAX_VALUES: Final = 200
+MAX_VALUES: Final = 600
 Lookup = Callable[[Iterable[str]], Mapping[str, str]]  # values as people write them -> who names them, in a sentence
 
 _lookups: list[Lookup] = []

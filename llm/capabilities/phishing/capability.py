@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Final
 
-from llm.capabilities.phishing.links import refanged, url_host, url_reasons
+from llm.capabilities.phishing.links import refanged, targets, url_host, url_reasons
 from llm.capabilities.phishing.mail import mail_reasons, observables, read_mail
 from llm.capabilities.phishing.names import host_reasons
 from llm.capabilities.phishing.reasons import KNOWN_BAD, MODEL, Reason, Triage, judged, reason
@@ -91,7 +91,8 @@ def by_rule(kind: Kind, content: str) -> tuple[list[Reason], str]:
             named = host is not None and any(mark in host for mark in ".:") and not re.search(r"\s", url)
             if not named and not url.lower().startswith(("data:", "javascript:", "vbscript:")):
                 raise BadContent("This is no URL: give it whole, such as https://host/path.")
-            values, reasons, message = [url, host or ""], list(url_reasons(url)), url
+            passed = targets(url)
+            values, reasons, message = [url, host or "", *passed, *(url_host(one) or "" for one in passed)], list(url_reasons(url)), url
         case Kind.DOMAIN:
             name = refanged(content).rstrip(".").lower()
             if len(name) > 253 or url_host(f"https://{name}/") is None or "/" in name or "." not in name:

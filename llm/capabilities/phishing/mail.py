@@ -17,13 +17,14 @@ from hashlib import sha256
 from html import unescape
 from typing import Final
 
-from llm.capabilities.phishing.links import refanged, url_host, url_reasons
+from llm.capabilities.phishing.links import refanged, targets, url_host, url_reasons
 from llm.capabilities.phishing.names import host_reasons, registrable
 from llm.capabilities.phishing.reasons import NOT_READ, Reason, reason
 from llm.capabilities.phishing.tables import tables
 
 MAX_LINKS: Final = 60  # that are judged
 MAX_COLLECTED: Final = 5000
+MAX_CARRIED: Final = 100  # names and URLs that are only looked up
 MAX_PARTS: Final = 60
 MAX_TEXT: Final = 256 * 1024  # as long as the whole e-mail may be
 MAX_HEADER: Final = 1000  # characters of one header
@@ -38,12 +39,14 @@ _LONG_REFERENCE: Final = re.compile(r"(?i)&#(?:x[0-9a-f]{9,}|[0-9]{9,});?")
 _ENCODED: Final = frozenset("quoted-printable base64 uuencode x-uuencode uue x-uue".split())  # noqa: SIM905
 _ATTRIBUTE: Final = re.compile(r"(?i)\b(href|type)\s{0,4}=\s{0,4}(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))")
 _URL: Final = re.compile(r"(?i)\b(?:https?|hxxps?)://[^\s<>\"')\]]{3,2000}")
+_HOST: Final = re.compile(r"(?i)(?<![\w@.-])(?:[\w-]{1,63}\.){1,6}[a-z]{2,18}(?![\w@-])")
 _RESULT: Final = re.compile(r"(?i)\b(spf|dkim|dmarc)\s*=\s*(\w+)")
 _RUNS: Final = frozenset("exe scr com pif bat cmd ps1 vbs vbe js jse wsf hta msi jar lnk cpl reg".split())  # noqa: SIM905
 _MACROS: Final = frozenset("docm xlsm pptm dotm xlam xll doc xls rtf one".split())  # noqa: SIM905
 _IMAGES: Final = frozenset("iso img vhd vhdx udf".split())  # noqa: SIM905
 _ARCHIVES: Final = frozenset("zip rar 7z gz tar ace cab".split())  # noqa: SIM905
 _NO_CHARSETS: Final = frozenset("idna punycode undefined unicode_escape raw_unicode_escape".split())  # noqa: SIM905 - codecs of Python, which no mail has
+_LOCKABLE: Final = _ARCHIVES | _IMAGES | frozenset("pdf doc docx docm xls xlsx xlsm ppt pptx pptm htm html".split())  # noqa: SIM905
 _PAGES: Final = frozenset("htm html shtml xhtml svg mht".split())  # noqa: SIM905
 
 
@@ -66,6 +69,7 @@ class Mail:
     text: str = ""
     links: list[Link] = field(default_factory=list)
     attachments: list[str] = field(default_factory=list)
+    carried: list[str] = field(default_factory=list)  # hosts and URLs that are no links: in the text, and in attached pages
     digests: list[str] = field(default_factory=list)  # SHA-256 of the attachments
     form: bool = False
     listed: bool = False
@@ -93,6 +97,8 @@ def read_mail(content: str) -> Mail:
     seen = {link.url for link in mail.links}
     mail.links += [Link(url) for match in _URL.finditer(mail.text) if (url := refanged(match[0].rstrip(".,;:!"))) not in seen]
     _choose_links(mail)
+    hosts = (match[0].lower() for match in _HOST.finditer(refanged(mail.text)))
+    mail.carried = list(dict.fromkeys([*mail.carried, *hosts]))[:MAX_CARRIED]
     return mail
 
 
@@ -100,10 +106,16 @@ def _choose_links(mail: Mail) -> None:
     """As many as are judged, those that lead to a host for the first time before the others: one bad link hides behind no number of good ones."""
     first: dict[str, Link] = {}
     for link in mail.links:
-        first.setdefault(url_host(link.url) or link.url.split(":", 1)[0], link)
+        first.setdefault(_goes_to(link.url) or link.url.split(":", 1)[0], link)
     chosen = {id(link) for link in first.values()}
     mail.cut = mail.cut or len(first) > MAX_LINKS or len(mail.links) >= MAX_COLLECTED
     mail.links = [*first.values(), *(link for link in mail.links if id(link) not in chosen)][:MAX_LINKS]
+
+
+def _goes_to(url: str) -> str | None:
+    """The host, behind a mail gateway's or another redirect."""
+    passed = targets(url)
+    return url_host(passed[0] if passed else url)
 
 
 def _bounded(content: str) -> str:
@@ -129,6 +141,9 @@ def _read_part(part: "Message[str, str]", mail: Mail) -> None:
     if name or part.get_content_disposition() == "attachment":
         mail.attachments.append((name or part.get_content_type()).strip()[:200])
         mail.digests.append(sha256(content).hexdigest())
+        if part.get_content_type() == "text/html" or name.lower().endswith((".htm", ".html", ".shtml", ".xhtml", ".svg")):
+            page = content[:MAX_TEXT].decode("utf-8", "replace")
+            mail.carried += [match[0].rstrip(".,;:!") for match in _URL.finditer(_unescaped(page))][:MAX_CARRIED]
         return
     kind = part.get_content_type()
     if kind not in ("text/plain", "text/html"):
@@ -216,10 +231,10 @@ def _read_page(page: str, mail: Mail) -> None:
 
 def observables(mail: Mail) -> list[str]:
     """What the e-mail can be looked up by."""
-    hosts = [host for link in mail.links if (host := url_host(link.url))]
-    urls = [link.url for link in mail.links if link.url.lower().startswith(("http:", "https:"))]
+    urls = [url for link in mail.links for url in (link.url, *targets(link.url)) if url.lower().startswith(("http:", "https:"))]
+    hosts = [host for url in (*urls, *mail.carried) if (host := url_host(url))]
     addresses = [address for address in (mail.sender, mail.reply_to) if address]
-    return [*urls, *hosts, *addresses, *(address.rpartition("@")[2] for address in addresses), *mail.digests]
+    return [*addresses, *(address.rpartition("@")[2] for address in addresses), *mail.digests, *hosts, *mail.carried, *urls]
 
 
 def mail_reasons(mail: Mail) -> Iterator[Reason]:
@@ -228,7 +243,9 @@ def mail_reasons(mail: Mail) -> Iterator[Reason]:
     yield from _sender_reasons(mail, protected)
     yield from _link_reasons(mail, protected)
     yield from _attachment_reasons(mail)
-    yield from text_reasons(f"{mail.subject}\n{mail.text}", greeting=mail.text)
+    locked = any(_last(name) in _LOCKABLE for name in mail.attachments) or any(_last(link.url) in _ARCHIVES for link in mail.links)
+    said = text_reasons(f"{mail.subject}\n{mail.text}", greeting=mail.text)
+    yield from (one for one in said if one.name != "archive_password" or locked)
     if mail.cut:
         yield reason(NOT_READ, "It has more parts, parts within parts or links than are read: what it holds besides was not judged.")
     if mail.form:
@@ -297,6 +314,10 @@ def _link_reasons(mail: Mail, protected: tuple[str, ...]) -> Iterator[Reason]:
             yield reason("link_text_mismatch", f"The link shows {shown[1]} and goes to {host}.")
     if hosts and sender and all(host == sender for host in hosts) and mail.results.get("dmarc") == "pass":
         yield reason("own_sender_domain_links", f"All links stay with the sender, {sender}.")
+
+
+def _last(name: str) -> str:
+    return name.lower().rstrip(". ").rpartition(".")[2]
 
 
 def _attachment_reasons(mail: Mail) -> Iterator[Reason]:

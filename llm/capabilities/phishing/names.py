@@ -60,6 +60,8 @@ def pretended(host: str, protected: tuple[str, ...] = ()) -> tuple[str, str] | N
     label = name.split(".")[0]
     words = [word for word in re.split(r"[-.]", label) if word]
     seen = skeleton(label)
+    if label in tables().brands and len(name.rsplit(".", 1)[-1]) == 2 and name.rsplit(".", 1)[-1] not in tables().cheap:
+        return (label, "other_suffix")  # of a country: brands have many, and this table few of them
     own = {protected_name.split(".")[0]: protected_name for protected_name in protected}
     for brand in (*tables().brands, *own):
         eye = skeleton(brand)
@@ -100,6 +102,8 @@ def host_reasons(host: str, where: str, protected: tuple[str, ...] = ()) -> Iter
         yield reason(f"{where}_lookalike" if where == "sender" else "link_lookalike", f"{host} looks like {found[0]} and is not its name.")
         if not shown.isascii():
             yield reason("link_homograph", f"{host} is written {shown}, with letters of another script.")
+    elif found and found[1] == "other_suffix":
+        yield reason("brand_other_suffix", f"{name} is {found[0]}'s name under a suffix that is not known to be {found[0]}'s.")
     elif found:
         yield reason("link_brand_outside_domain", f"{host} carries {found[0]} in front of {name}, which is not {found[0]}'s.")
     elif not shown.isascii() and _mixed(shown):

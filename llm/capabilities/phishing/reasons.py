@@ -53,6 +53,7 @@ WEIGHTS: Final = {
     "link_lookalike": 0.6,
     "link_brand_outside_domain": 0.45,
     "link_text_mismatch": 0.4,
+    "brand_other_suffix": 0.3,
     "link_to_address": 0.35,
     "link_user_info": 0.45,
     "link_homograph": 0.5,

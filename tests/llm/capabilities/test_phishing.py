@@ -32,6 +32,8 @@ def no_indicators(monkeypatch: pytest.MonkeyPatch) -> None:
         ("аpple.com", ("apple", "lookalike")),  # a Cyrillic letter
         ("secure-paypal-login.com", ("paypal", "lookalike")),
         ("paypal.com.evil.example", ("paypal", "carried")),
+        ("amazon.ca", ("amazon", "other_suffix")),  # it is, and nobody can list them all
+        ("paypal.top", ("paypal", "lookalike")),
         ("example.org", None),
         ("groups.example", None),
     ],
@@ -156,6 +158,54 @@ def test_a_known_bad_indicator_decides_alone() -> None:
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        "see https://bad.example/a",
+        "see https://eur01.safelinks.protection.outlook.com/?url=https%3A%2F%2Fbad.example%2Fa&data=05%7C01",
+        "see https://urldefense.com/v3/__https://bad.example/a__;!!x$",
+        "see https://urldefense.proofpoint.com/v2/url?u=https-3A__bad.example_a&d=DwMF",
+        "go to bad.example/login with your browser",
+        "go to www[.]bad[.]example or bad[.]example",
+        "ünlü https://bad.example/a",
+    ],
+)
+def test_a_known_bad_host_is_found_in_whatever_form_an_email_carries_it(body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookups, "_lookups", [lambda values: {value: "x" for value in values if value == "bad.example"}])
+    for content in (f"{HEAD}Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n{body}\n", f"{PAGE}<p>{body}</p>"):
+        assert judged(by_rule(Kind.EMAIL, content)[0]).verdict is Verdict.PHISHING
+
+
+def test_a_known_bad_host_is_found_in_an_attached_page_and_behind_a_redirect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookups, "_lookups", [lambda values: {value: "x" for value in values if value == "bad.example"}])
+    part = "--b\nContent-Type: text/html; name=a.html\n\n<script>location='https://bad.example/x'</script>\n--b--\n"
+    assert KNOWN_BAD in {one.name for one in by_rule(Kind.EMAIL, f"{HEAD}Content-Type: multipart/mixed; boundary=b\n\n{part}")[0]}
+    assert KNOWN_BAD in {one.name for one in by_rule(Kind.URL, "https://go.example/r?u=https%3A%2F%2Fbad.example%2F")[0]}
+    assert KNOWN_BAD in {
+        one.name for one in by_rule(Kind.EMAIL, f"{HEAD}\n" + "".join(f"http://a{n}.example/ " for n in range(99)) + "http://bad.example/")[0]
+    }
+
+
+def test_a_rewritten_link_is_as_good_as_where_it_goes() -> None:
+    wrapped = "https://eur01.safelinks.protection.outlook.com/?url=https%3A%2F%2F{}%2Fa&data=05"
+    names = {one.name for one in by_rule(Kind.URL, wrapped.format("paypa1-login.example"))[0]}
+    assert "link_lookalike" in names
+    assert "known_site" not in names
+
+
+def test_letters_of_an_8_bit_body_are_read_as_they_stand() -> None:
+    mail = read_mail(f"{HEAD}Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\nGrüße https://раураl.com/login\n")
+    assert "Grüße" in mail.text
+    assert [link.url for link in mail.links] == ["https://раураl.com/login"]
+
+
+def test_a_password_is_one_for_an_attachment_only_where_there_is_one() -> None:
+    body = "Click to reset your password: Reset password\n"
+    assert "archive_password" not in {one.name for one in by_rule(Kind.EMAIL, f"{HEAD}\n{body}")[0]}
+    part = "--b\nContent-Type: text/plain\n\nThe password is 4711\n--b\nContent-Type: application/zip; name=a.zip\n\nx\n--b--\n"
+    assert "archive_password" in {one.name for one in by_rule(Kind.EMAIL, f"{HEAD}Content-Type: multipart/mixed; boundary=b\n\n{part}")[0]}
+
+
+@pytest.mark.parametrize(
     "content",
     [
         PAGE + "<a " * (MANY // 3),
@@ -175,6 +225,8 @@ def test_a_known_bad_indicator_decides_alone() -> None:
         HEAD + "Content-Type: text/plain; charset=punycode\n\n" + "ab-" * (MANY // 3),
         PAGE + "&#" + "0" * MANY,
         PAGE + "&#x" + "f" * MANY,
+        HEAD + "\n" + "a." * (MANY // 2),
+        HEAD + "\n" + "http://a.b/?" + "u=http://" * (MANY // 9),
     ],
     ids=[
         "tags",
@@ -194,6 +246,8 @@ def test_a_known_bad_indicator_decides_alone() -> None:
         "charset",
         "zeros",
         "digits",
+        "labels",
+        "redirects",
     ],
 )
 def test_a_hostile_email_is_read_in_bounded_time(content: str) -> None:
