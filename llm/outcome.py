@@ -6,9 +6,10 @@ strictly and raises LLMBadAnswer (or ValueError) for what is none. Whatever goes
 """
 
 import json
+import re
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
@@ -29,6 +30,7 @@ MAX_CALLS: Final = 4  # model calls at once in this process: half of the web's t
 MAX_OF_ONE: Final = 2  # of them to one tenant's own endpoint: a slow one keeps no other tenant's answers waiting
 BUDGET: Final = 20.0  # seconds that one answer may spend on the model, all its calls together
 INVALID: Final = "The model's answer is invalid: it does not have the form that was asked for."
+THOUGHTS: Final = "The model's answer is invalid: it thinks aloud and comes to no answer."
 MAX_PROMPT: Final = 24_000  # characters of evidence that go to a model
 
 T = TypeVar("T")
@@ -71,7 +73,7 @@ class Model:
     def text(self, instructions: str, data: Any, *, max_tokens: int) -> str:
         """The model's text on `data`. instructions: ours, a constant; data: any JSON value, never trusted."""
         hidden, messages = _prompt(instructions, data)
-        return hidden.restore(self._client().complete(messages, max_tokens=max_tokens).text)
+        return hidden.restore(_answer_of(self._client().complete(messages, max_tokens=max_tokens).text))
 
     def json(self, instructions: str, data: Any, schema: dict[str, Any], *, max_tokens: int) -> Any:
         """The model's JSON on `data`. The server is asked to keep to `schema`; whether it did is checked here. Raises LLMBadAnswer."""
@@ -79,9 +81,10 @@ class Model:
         import jsonschema  # with the formats that other packages bring along it takes more than a second
 
         shape = _shape(schema, sized=self._resolved.config.provider not in VENDORS)
-        text = self._client().complete(messages, max_tokens=max_tokens, json_schema=shape).text
+        text = _answer_of(self._client().complete(messages, max_tokens=max_tokens, json_schema=shape).text)
+        fenced_in = _FENCE.fullmatch(text)
         try:
-            value = read_json(text)
+            value = read_json(fenced_in[1] if fenced_in else text)
             jsonschema.validate(value, schema)
         except (ValueError, RecursionError, jsonschema.ValidationError):
             raise LLMBadAnswer(INVALID) from None
@@ -91,7 +94,7 @@ class Model:
         """As `text`, while it comes."""
         hidden, messages = _prompt(instructions, data)
         deltas = self._client().stream(messages, max_tokens=max_tokens)
-        yield from hidden.restore_stream(deltas)
+        yield from hidden.restore_stream(_answers_of(deltas))
 
     def _client(self) -> ChatClient:
         left = self._until - time.monotonic()
@@ -193,8 +196,46 @@ _CAUSES: Final[tuple[tuple[type[Exception], Cause], ...]] = (
 _SIZES: Final = frozenset(("minItems", "maxItems", "minLength", "maxLength"))
 _BOUNDS: Final = frozenset(("uniqueItems", "pattern", "minimum", "maximum"))
 _MAX_SIZE: Final = 600  # that goes to a local server; a grammar for texts of 4000 characters halves its speed
+_THOUGHT: Final = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
+_LONGEST_MARK: Final = len("</thinking>") - 1
+_FENCE: Final = re.compile(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", re.DOTALL)
 _slots = threading.BoundedSemaphore(MAX_CALLS)
 _of_one: dict[str, threading.BoundedSemaphore] = {}  # by tenant
+
+
+def _answer_of(text: str) -> str:
+    """The text without what a reasoning model thinks before it, where its server leaves that in the text. Raises LLMBadAnswer for thoughts alone."""
+    thoughts = list(_THOUGHT.finditer(text))
+    if not thoughts:
+        return text
+    if not thoughts[-1][1]:
+        raise LLMBadAnswer(THOUGHTS)
+    return text[thoughts[-1].end() :].lstrip()
+
+
+def _answers_of(deltas: Iterable[str]) -> Iterator[str]:
+    """As _answer_of, while it comes: nothing is given on before it is clear whether it is thought or said."""
+    held, said = "", False
+    for delta in deltas:
+        held += delta
+        if not said:
+            opened = _THOUGHT.match(held.lstrip())
+            closed = next((mark for mark in _THOUGHT.finditer(held) if mark[1]), None)
+            if closed is None and (opened or any(mark.startswith(held.strip().lower()) for mark in ("<think>", "<thinking>"))):
+                if opened and len(held) > 4 * _LONGEST_MARK:
+                    held = f"{opened[0]}{held[-_LONGEST_MARK:]}"
+                continue
+            delta = held[closed.end() :] if closed else held
+            delta = delta.lstrip()
+            held, said = delta, bool(delta)
+            if not said:
+                continue
+        if _THOUGHT.search(held):
+            raise LLMBadAnswer(THOUGHTS)
+        yield delta
+        held = held[-_LONGEST_MARK:]
+    if held.strip() and not said:
+        raise LLMBadAnswer(THOUGHTS)
 
 
 def _shape(schema: Any, *, sized: bool) -> Any:

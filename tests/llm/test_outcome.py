@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from llm import outcome
+from llm.client import LLMBadAnswer
 from llm.credentials import Wanted, save_credential
 from llm.dialects import Reply
 from llm.outcome import INVALID, Chance, Model, live_or_fallback
@@ -268,3 +269,33 @@ def test_the_cap_holds_between_threads(live: ModelServer) -> None:
     for thread in threads:
         thread.join()
     assert sorted(reasons) == ["busy"] * 3 + ["live"] * outcome.MAX_CALLS
+
+
+THOUGHT = "<think>\nThe user wants <b>one</b> word, IP_1?\n</think>\n\n"
+
+
+@pytest.mark.parametrize("say", ['{"word": "a"}', THOUGHT + '{"word": "a"}', '```json\n{"word": "a"}\n```', THOUGHT + '```\n{"word": "a"}\n```\n'])
+def test_json_behind_thoughts_or_in_a_fence_is_read(live: ModelServer, say: str) -> None:
+    live.say = say
+    assert answer(asked_for_json).path is Path.LIVE
+
+
+@pytest.mark.parametrize("size", [1, 3, 500])
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [
+        ("It is < 5 hosts.", "It is < 5 hosts."),
+        ("<thin ice>", "<thin ice>"),
+        (THOUGHT + "It is one.", "It is one."),
+        ("<Thinking>" + "x" * 100 + "</Thinking>It is one.", "It is one."),
+        ("<think>never ends", None),
+        ("The user wants one.</think>It is one.", None),  # its server opened the mark
+    ],
+)
+def test_what_a_model_thinks_aloud_is_not_told(said: str, heard: str | None, size: int) -> None:
+    deltas = [said[at : at + size] for at in range(0, len(said), size)]
+    if heard is None and not (size == 500 and "</think>" in said):
+        with pytest.raises(LLMBadAnswer, match="thinks aloud"):
+            list(outcome._answers_of(deltas))
+    else:
+        assert "".join(outcome._answers_of(deltas)) == (heard or "It is one.")
