@@ -176,15 +176,17 @@ def _choices(case: _Case, candidates: list[tuple[str, str]]) -> Iterator[list[tu
 
 
 def _candidates(case: _Case) -> Iterator[tuple[str, str]]:
-    """Fields of the event that a filter may compare, the most telling first."""
+    """Fields of the event that a filter may compare, the most telling first: by Sigma's names, or by the product's where the rule has those."""
     selected = {name.casefold() for name in fields_of(case.rule)}
     order = {name.casefold(): place for place, name in enumerate(_TELLING)}
 
     def rank(name: str) -> tuple[bool, int]:
-        return name.casefold() in selected, order.get(name.casefold(), len(order))
+        return name.casefold() in selected, order.get((_sigmas_name(name) or name).casefold(), len(order))
 
-    own = {name for name in case.event if name in _NAMES and _NAMES[name] in case.event}
-    for name in sorted((name for name in case.event if name not in own), key=rank):
+    products = any(_sigmas_name(name) for name in fields_of(case.rule))
+    twice = {(name, also) for name in case.event if (also := _sigmas_name(name)) in case.event}
+    others = {also if products else name for name, also in twice}
+    for name in sorted((name for name in case.event if name not in others), key=rank):
         value = case.event[name]
         if _FLEETING.search(name) or isinstance(value, bool | list | None) or not re.fullmatch(r"[\w@$.:/{}\[\]-]{1,128}", name):
             continue
@@ -294,11 +296,16 @@ def _named(value: str, note: str) -> bool:
 def event_of(raw: Mapping[str, Any]) -> dict[str, Any]:
     event = flat(raw)
     for name, value in list(event.items()):
-        if name.startswith(("winlog.event_data.", "EventData.", "event_data.")):
-            event.setdefault(name.rsplit(".", 1)[1], value)
-        if name in _NAMES:
-            event.setdefault(_NAMES[name], value)
+        if also := _sigmas_name(name):
+            event.setdefault(also, value)
     return event
+
+
+def _sigmas_name(name: str) -> str | None:
+    """What Sigma's rules call a field of a product's event."""
+    if name.startswith(("winlog.event_data.", "EventData.", "event_data.")):
+        return name.rsplit(".", 1)[1]
+    return _NAMES.get(name)
 
 
 def _plain(text: str) -> str:

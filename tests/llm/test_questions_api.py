@@ -356,6 +356,17 @@ def test_a_filter_of_the_model_is_proposed_only_if_it_holds_up(live: ModelServer
     assert (answer["path"], answer["still_matches"], answer["drops_false_positive"]) == ("fallback", True, True)
 
 
+def test_a_filter_has_the_field_names_that_the_rule_has(environment: Environment, token: dict[str, str]) -> None:
+    environment()
+    raw = {"process": {"executable": "C:\\x\\a.exe", "parent": {"executable": "C:\\v\\u.exe"}}, "user": {"name": "bob"}}
+    for field, wanted in (("process.executable", {"process.parent.executable", "user.name"}), ("Image", {"ParentImage", "User"})):
+        rule = f"title: t\nlogsource: {{category: process_creation}}\ndetection:\n  sel:\n    {field}|endswith: a.exe\n  condition: sel\n"
+        body = {"rule": rule, "alert": {"title": "x", "raw": raw}, "analyst_note": ""}
+        answer = send("detection-loop/suggest", body, token).json()
+        assert answer["drops_false_positive"]
+        assert set(yaml.safe_load(answer["rule"])["detection"]["filter_tuned_1"]) == wanted
+
+
 @pytest.mark.parametrize("note", ["x\nfilter:\n  a: '*'", "'\"{}[]&*!|>%@`", "*alias", "- evil: 1", "\u2028\u0085condition: x", "#"])
 def test_an_analysts_note_stays_a_text(environment: Environment, token: dict[str, str], note: str) -> None:
     environment()
