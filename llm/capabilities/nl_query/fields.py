@@ -73,7 +73,7 @@ ESQL: Final[Mapping[Field, str]] = {
 ESQL_IN: Final[Mapping[Category, Mapping[Field, str]]] = {
     _C.NETWORK: {_F.DOMAIN: "destination.domain"},
     _C.WEB: {_F.DOMAIN: "url.domain"},
-    _C.PROCESS: {_F.HASH: "process.hash.sha256", _F.MD5: "process.hash.md5", _F.SHA1: "process.hash.sha1"},
+    _C.PROCESS: {_F.PATH: "process.executable", _F.HASH: "process.hash.sha256", _F.MD5: "process.hash.md5", _F.SHA1: "process.hash.sha1"},
 }
 ESQL_KEYWORDS: Final = frozenset({"event.code"})  # numbers that ECS keeps as texts
 
@@ -110,7 +110,7 @@ SPL: Final[Mapping[Field, str]] = {
 SPL_IN: Final[Mapping[Category, Mapping[Field, str]]] = {
     _C.NETWORK: {_F.DOMAIN: "dest_host"},
     _C.WEB: {_F.DOMAIN: "url_domain"},
-    _C.PROCESS: dict.fromkeys((_F.HASH, _F.MD5, _F.SHA1), "process_hash"),
+    _C.PROCESS: {_F.PATH: "process_path", **dict.fromkeys((_F.HASH, _F.MD5, _F.SHA1), "process_hash")},
 }
 
 _DEVICE: Final = {

@@ -171,8 +171,9 @@ class _Reader:
         parts = [*base, *(where.parts if isinstance(where, All) else [where] if where else [])]
         node = _all(parts) if parts else None
         category: Category | None = None if self.category is Category.ANY else self.category
-        category = category or next((words.IMPLIED[test.field] for test in tests_in(node) if test.field in words.IMPLIED), None)
-        category = category or (words.IMPLIED.get(self.subject) if self.subject else None) or self.category
+        named = [test.field for test in tests_in(node)] + ([self.subject] if self.subject else [])
+        named.sort(key=lambda one: one is Field.PATH)  # a program has a path too
+        category = category or next((words.IMPLIED[one] for one in named if one in words.IMPLIED), None) or self.category
         if self.subject and not self.by:
             if self.counting and not self.threshold and not self.limit:
                 self.unique = self.subject
@@ -367,8 +368,8 @@ class _Reader:
         if self._now().low not in ("unique", "distinct", "different") or (found := self._field_here(1)) is None:
             return False
         self.at += 1 + found[1]
-        if self.counting:
-            self.unique = found[0]
+        if self.counting or self._is("per", "for each", "by"):
+            self.unique, self.counting = found[0], True
         else:
             self._add_group(found[0])
         return True
@@ -725,8 +726,8 @@ class _Reader:
 
     def _compared(self, ahead: int) -> bool:
         """Whether what follows a field's name compares it."""
-        if self._now(ahead).low in ("was", "were", "are") and self._now(ahead - 1).low.endswith("s"):
-            return False  # "processes were started by"
+        if self._now(ahead).low in ("was", "were", "are", "in") and self._now(ahead - 1).low.endswith("s"):
+            return False  # "processes were started by", "processes in C:\\Temp"
         return self._longest(words.OPERATORS, ahead) is not None or self._now(ahead).low in ("!=", "not") or self._value_follows(ahead)
 
     def _value_follows(self, ahead: int) -> bool:

@@ -56,6 +56,8 @@ def test_what_is_no_name_is_named_as_not_understood(question: str, unread: str) 
         ("dns queries to *.onion", 'network.protocol == "dns" AND TO_LOWER(dns.question.name) LIKE "*.onion"'),
         ("web requests to hxxp://evil.example/a?b=1", 'event.category == "web" AND url.full == "http://evil.example/a?b=1"'),
         ("web requests to /admin", 'event.category == "web" AND TO_LOWER(url.full) LIKE "*/admin*"'),
+        ("processes in C:\\Temp", 'event.category == "process" AND TO_LOWER(process.executable) LIKE "c:\\\\\\\\temp*"'),
+        ("process path C:\\a.exe", 'event.category == "process" AND process.executable == "C:\\\\a.exe"'),
         ("processes with hash " + "a" * 32, f'event.category == "process" AND process.hash.md5 == "{"a" * 32}"'),
         ("files with sha1 " + "b" * 40, f'event.category == "file" AND file.hash.sha1 == "{"b" * 40}"'),
     ],
@@ -86,6 +88,10 @@ def test_the_top_by_a_number_of_events_and_a_limit_are_read() -> None:
     assert "LIMIT 5" in render(read("top 5 hosts by number of alerts").query, Dialect.ESQL)
     assert "number" not in render(read("top 5 hosts by number of alerts").query, Dialect.ESQL)
     assert "LIMIT 5" in render(read("failed logins by alice limit 5").query, Dialect.ESQL)
+
+
+def test_different_ones_of_each_are_counted() -> None:
+    assert "STATS unique = COUNT_DISTINCT(user.name) BY host.name" in render(read("distinct users per host").query, Dialect.ESQL)
 
 
 def test_what_no_query_may_leave_out() -> None:
