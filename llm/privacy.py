@@ -46,7 +46,7 @@ _EXTENSION = r"\.[A-Za-z0-9]{1,8}(?![A-Za-z0-9])"
 _PART = r"[^\\/:*?\"<>|\r\n]{1,255}"
 _LAST = rf"(?:[^\\/:*?\"<>|\r\n]{{1,200}}?{_EXTENSION}|[^\s\\/:*?\"<>|]*)"
 _SECRET_WORD = r"(?:password|passwd|passphrase|secret|token|(?:api|access|private|account|shared)[_-]?key|credential|connectionstring)"  # noqa: S105 - the words for one
-_SECRET_NAME = rf"(?:[\w-]{{0,40}}{_SECRET_WORD}[\w-]{{0,40}}|pwd|pass)"
+_SECRET_NAME = rf"(?:[\w-]{{0,40}}{_SECRET_WORD}[\w-]{{0,40}}|pwd|pass|pw)"
 _HOST_WORD = r"(?:host|computer|workstation|server|machine|device|endpoint)"
 _VALUE = r"(?P<it>\"[^\"\r\n]+\"|'[^'\r\n]+'|[^\s\"',;&]+)"
 _NO_PORT = r"(?!(?:[0-9]{1,5}(?:[,:-][0-9]{1,5})*|tcp|udp|icmp)(?:[\s\"']|$))"  # -p is also an option for ports
@@ -69,6 +69,7 @@ _SHAPES: Final[tuple[tuple[Kind, re.Pattern[str]], ...]] = (
     ),  # psexec -p …
     (Kind.SECRET, re.compile(rf"(?<![^\s\"'])-p{_NO_PORT}(?=[^\s\"']*[0-9!@#$%^&*])[^\s\"'=:]{{4,}}")),  # mysql -p…
     (Kind.SECRET, re.compile(r"(?<![^\s\"'])(?:-u|--user)[\s=]{1,4}[\"']?[^\s:\"'/]{1,64}:(?P<it>[^\s\"']+)")),  # curl -u user:…
+    (Kind.SECRET, re.compile(r"(?<![^\s\"'])(?:-U|--user)[\s=]{1,4}[\"']?[^\s%\"']{1,64}%(?P<it>[^\s\"']+)")),  # smbclient -U user%…
     (Kind.SECRET, re.compile(rf"(?i)ConvertTo-SecureString\s{{1,4}}(?:-String\s{{1,4}})?{_VALUE}")),
     (Kind.SECRET, re.compile(r"(?i)\bnet1?(?:\.exe)?[\"']?\s{1,4}user\s{1,4}[^\s/]\S*\s{1,4}(?P<it>[^\s/]\S*)")),  # net user name …
     (Kind.SECRET, re.compile(r"(?i)\bnet1?(?:\.exe)?[\"']?\s{1,4}use\s[^\r\n|&]{0,200}?/u(?:ser)?:\S+\s{1,4}(?P<it>[^\s/]\S*)")),
@@ -83,7 +84,7 @@ _SHAPES: Final[tuple[tuple[Kind, re.Pattern[str]], ...]] = (
     ),
     (Kind.SECRET, re.compile(r"(?<![A-Za-z0-9])(?:sk|pk|rk)[-_][A-Za-z0-9_-]{16,}")),
     (Kind.SECRET, re.compile(r"(?<=://)[^\s/@\"'<>]{1,200}(?=@)")),
-    (Kind.EMAIL, re.compile(rf"[\w.+%'-]{{1,64}}(?:@|\[@\]|\[at\])(?:[\w-]{{1,63}}{_DOT}){{1,8}}[A-Za-z]{{2,24}}")),
+    (Kind.EMAIL, re.compile(rf"[\w.+%'-]{{1,64}}(?:@|%40|\[@\]|\[at\])(?:[\w-]{{1,63}}{_DOT}){{1,8}}[A-Za-z]{{2,24}}")),
     (Kind.PATH, re.compile(rf"(?<![A-Za-z0-9])[A-Za-z]:\\{{1,2}}(?!\\)(?:{_PART}\\{{1,2}})*{_LAST}")),
     (Kind.PATH, re.compile(rf"(?<![A-Za-z0-9])[A-Za-z]:/(?!/)(?:[^\\/:*?\"<>|\s]{{1,255}}/)*{_LAST}")),
     (Kind.PATH, re.compile(rf"(?<![\\\w])\\\\{{1,3}}[\w.$-]{{1,63}}\\{{1,2}}(?:{_PART}\\{{1,2}})*{_LAST}")),
@@ -96,11 +97,13 @@ _SHAPES: Final[tuple[tuple[Kind, re.Pattern[str]], ...]] = (
     (
         Kind.USER,  # user=…, "username": "…", Account Name: …
         re.compile(
-            r"(?i)(?<![a-z])(?:[sd]?user|account|login|logon)(?:[ _-]?name)?[\"']?\s{0,4}[:=]\s{0,8}[\"']?"
+            r"(?i)(?<![a-z])(?:[sd]?user|(?:sam)?account|acct|login|logon)(?:[ _-]?name)?[\"']?\s{0,4}[:=]\s{0,8}[\"']?"
             r"(?P<it>(?!(?:account|security|logon|user)\s?(?:name|id|guid|domain|type)\b)(?:[\w.-]{1,63}\\{1,2})?[\w.@$-]{2,64})"
         ),
     ),
     (Kind.USER, re.compile(r"(?i)(?<![\w-])(?:user|account|employee)\s[\"']?(?P<it>[a-z0-9](?:[\w.-]{0,62}\w)?)(?!\w)")),
+    (Kind.USER, re.compile(r"(?i)(?<![^\s\"'])/u:(?P<it>(?:[\w.-]{1,63}\\{1,2})?[\w.@$-]{2,64})")),
+    (Kind.USER, re.compile(r"(?<!\w)by (?P<it>[\w.-]{2,32})(?=\(uid=)")),  # PAM
     (Kind.USER, re.compile(r"(?i)(?<![\w-])for (?:invalid )?(?:user )?(?P<it>[a-z_][\w.-]{1,31}) from(?!\w)")),  # sshd
     (Kind.USER, re.compile(r"(?i)sudo(?:\[[0-9]{1,8}\])?:\s{1,4}(?P<it>[\w.-]{2,32}) :")),
     (Kind.USER, re.compile(r"(?i):(?:user|assumed-role)/(?P<it>[^\s\"',;]{2,128})")),  # ARN
@@ -111,13 +114,14 @@ _SHAPES: Final[tuple[tuple[Kind, re.Pattern[str]], ...]] = (
     (
         Kind.HOST,
         re.compile(
-            rf"(?i)(?<![a-z])(?:[sd]|src|dst|dest)?{_HOST_WORD}(?:[ _-]?name)?[\"']?\s{{0,4}}[:=]\s{{0,8}}[\"']?(?P<it>[\w-]{{2,63}})(?!\.?[\w-])"
+            rf"(?i)(?<![a-z])(?:dev(?=name)|(?:[sd]|src|dst|dest)?{_HOST_WORD})(?:[ _-]?name)?[\"']?\s{{0,4}}[:=]\s{{0,8}}[\"']?(?P<it>[\w-]{{2,63}})(?!\.?[\w-])"
         ),
     ),
     (Kind.HOST, re.compile(r"(?i)(?<![a-z])account domain\s{0,4}:\s{0,8}(?P<it>[\w.-]{2,63})")),
     (Kind.HOST, re.compile(rf"(?i)(?<![\w-]){_HOST_WORD}\s[\"']?(?P<it>[a-z][\w-]{{0,62}}[0-9-][\w-]{{0,62}})(?![\w.])")),
     (Kind.HOST, re.compile(r"(?i)(?<![\w-])ip-[0-9]{1,3}(?:-[0-9]{1,3}){3}(?![\w-])")),  # what clouds call a machine
     (Kind.HOST, re.compile(r"(?i)(?<=://)(?!localhost\b)(?P<it>[a-z][\w-]{0,62})(?=[:/?#\s\"'<>]|$)")),  # of a URL, a name without a domain
+    (Kind.HOST, re.compile(r"(?i)(?<![\w:/])//(?P<it>[a-z][\w-]{0,62})(?=/\w)")),
     (Kind.MAC, re.compile(r"(?<![\w:-])(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}(?![\w:-])")),
 )
 _IPV4 = re.compile(rf"(?<![\w.])[0-9]{{1,3}}(?:{_DOT}[0-9]{{1,3}}){{3}}(?![0-9])")
@@ -147,6 +151,9 @@ _HOST_FIELDS = frozenset(
         subjectdomainname"""
     )
 )
+# How the names of fields end that hold one, whatever they begin with (InitiatingProcessAccountName, src_nt_host).
+_USER_ENDS = ("username", "accountname", "accountupn", "principalname")
+_HOST_ENDS = ("hostname", "devicename", "nthost", "computername", "machinename", "workstationname")
 _SECRET_FIELDS = re.compile(r"password|passwd|passphrase|secret|token|apikey|accesskey|privatekey|credential|authorization|cookie|^pwd$|^auth$")
 _LABELS = frozenset(("name", "key", "field", "header", "attribute", "parameter"))  # of a pair, and what the pair says of it
 _LABELLED = frozenset(("value", "text", "content", "values"))
@@ -304,6 +311,8 @@ class Hidden:
             if isinstance(value, Mapping):
                 if depth < MAX_DEPTH:
                     label = _label(value)
+                    kinds = (_plain(kind) for key, kind in value.items() if _plain(str(key)) == "type" and isinstance(kind, str))
+                    field = next((kind for kind in kinds if kind in _USER_FIELDS | _HOST_FIELDS), field)
                     stack.extend(
                         (item, label if label and _plain(str(key)) in _LABELLED else _plain(str(key)), field, depth + 1)
                         for key, item in value.items()
@@ -318,8 +327,10 @@ class Hidden:
 
     def _learn_text(self, text: str, field: str, above: str) -> None:
         text = text if text.isascii() else text.translate(_LIKE_ASCII)
-        for kind, fields in ((Kind.USER, _USER_FIELDS), (Kind.HOST, _HOST_FIELDS)):
-            if len(text) <= 128 and (field in fields or (above in fields and field in _NAMING)) and not (field in fields and _is_public_name(text)):
+        for kind, fields, ends in ((Kind.USER, _USER_FIELDS, _USER_ENDS), (Kind.HOST, _HOST_FIELDS, _HOST_ENDS)):
+            named = field in fields or field.endswith(ends)
+            below = above in fields and field in _NAMING
+            if len(text) <= 128 and (named or below) and not (named and _is_public_name(text)):
                 self._name(text, kind)
                 if kind is Kind.HOST and "." in text and not re.fullmatch(r"[0-9.]+", text):
                     self._name(text.split(".", 1)[0], kind)

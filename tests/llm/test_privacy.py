@@ -67,6 +67,9 @@ PLANTED = [
     ("jdoe:1001:aad3b435b51404eeaad3b435b51404ee:31d6cfe0d16ae931b73c59d7e0c089c0:::", ["aad3b435", "31d6cfe0"]),
     ("New Logon: Account Name: h.mueller Workstation Name: WS-0042", ["h.mueller", "WS-0042"]),
     ("CEF:0|a|b|1|1|c|5|suser=jdoe shost=LAPTOP-77 dhost=SRV-1", ["jdoe", "LAPTOP-77", "SRV-1"]),
+    ('session opened for user root by kmeier(uid=1000); acct="jdoe" sAMAccountName=msmith', ["kmeier", "jdoe", "msmith"]),
+    ("xfreerdp /u:kmeier /p:Canary1 | smbclient -U 'jdoe%Canary2' | mount //fs01/share", ["kmeier", "Canary1", "Canary2", "fs01"]),
+    ("https://login.example/?login_hint=kmeier%40acme.example&pw=canary", ["kmeier", "acme", "canary"]),
     ("http://jira:8080/browse and https://wiki/x", ["jira", "wiki"]),
     ("powershell -enc " + b64encode("curl -u bob:hunter2 http://10.9.8.7".encode("utf-16-le")).decode(), ["YwB1AHIAbAAg"]),
     ("server SRV-DB-01 and host ws17 talk; ip-10-1-2-3 too", ["SRV-DB-01", "ws17", "10-1-2-3"]),
@@ -133,12 +136,17 @@ def test_a_pair_of_name_and_value_is_the_field_that_it_names() -> None:
         ],
         "EventData": {"Data": [{"@Name": "TargetUserName", "#text": "k.schmidt"}, {"@Name": "WorkstationName", "#text": "WS-SCHMIDT"}]},
         "hosts": [{"name": "prod-web-9"}],
+        "Entities": [{"Type": "account", "Name": "kmeier"}, {"Type": "host", "Name": "NB-44"}, {"Type": "process", "Name": "loader.exe"}],
+        "user": {"type": "Regular", "name": "mmuster"},
+        "InitiatingProcessAccountName": "svc_scan",
+        "src_nt_host": "FS-09",
         "message": json.dumps({"user": {"name": "karl.heinz"}, "note": "k.schmidt"}),
     }
     hidden = Hidden(alert)
     sent = json.dumps(hidden.hide_json(alert))
-    for value in ("canary", "schmidt", "SCHMIDT", "prod-web-9", "karl.heinz"):
+    for value in ("canary", "schmidt", "SCHMIDT", "prod-web-9", "karl.heinz", "kmeier", "NB-44", "mmuster", "svc_scan", "FS-09"):
         assert value not in sent, sent
+    assert "loader.exe" in sent
     assert hidden.restore_json(hidden.hide_json(alert)) == alert
 
 
