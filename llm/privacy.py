@@ -17,6 +17,7 @@ from airgap.hosts import Host, Malformed
 from airgap.policy import Rule, classify
 
 MAX_DEPTH: Final = 32
+MAX_LAYERS: Final = 3  # of Base64
 MAX_TEXT: Final = 200_000  # characters of a whole value
 LEFT_OUT: Final = "(left out)"
 MAX_KNOWN: Final = 400  # names taken from fields; more are found by their shape alone
@@ -263,7 +264,8 @@ class Hidden:
             self._texts[token] = text
         return token
 
-    def _spans(self, text: str) -> Iterator[tuple[int, int, Kind]]:
+    def _spans(self, text: str, layer: int = 0) -> Iterator[tuple[int, int, Kind]]:
+        """What is to stay here. layer: in how many layers of Base64 the text was; what is in more than MAX_LAYERS of them goes whole."""
         yield from _shaped(text)
         for match in _IPV4.finditer(text):
             if _is_internal(_fanged(match[0])):
@@ -275,7 +277,8 @@ class Hidden:
             if _is_internal(_fanged(match[0])):
                 yield match.start(), match.end(), Kind.HOST
         for match in _BASE64.finditer(text):
-            if _hides(match[0]):
+            plain = _decoded(match[0])
+            if plain and (layer == MAX_LAYERS or any(True for _ in self._spans(plain, layer + 1))):  # who reads the one reads the other
                 yield match.start(), match.end(), Kind.TEXT
         if self._known is not None:
             for match in self._known.finditer(text):
@@ -453,17 +456,13 @@ def _parsed(text: str) -> Any:
     return found if isinstance(found, dict | list) else None
 
 
-def _hides(text: str) -> bool:
-    """Whether text in Base64 (UTF-8, or UTF-16 as PowerShell has it) holds what must not leave: who reads the one reads the other."""
+def _decoded(text: str) -> str:
+    """The text that Base64 holds, in UTF-8 or, as PowerShell has it, in UTF-16; "" where it holds none."""
     try:
         raw = b64decode(text + "=" * (-len(text) % 4), validate=True)
+        return raw[: len(raw) // 2 * 2].decode("utf-16-le") if 2 * raw[1::2].count(0) > len(raw) // 2 else raw.decode()
     except ValueError:
-        return False
-    for charset in ("utf-16-le", "utf-8"):
-        plain = raw[: len(raw) // 2 * 2].decode(charset, "replace") if charset == "utf-16-le" else raw.decode(charset, "replace")
-        if plain.isascii() and len(Hidden().hide(plain)) and Hidden().hide(plain) != plain:
-            return True
-    return False
+        return ""
 
 
 def _plain(name: str) -> str:

