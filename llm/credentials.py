@@ -12,13 +12,15 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from airgap.active import active_tenant_rule
+from airgap.active import active_policy, active_tenant_rule
 from airgap.announce import Kind, Severity, announce
-from airgap.hosts import DEFAULT_PORTS, Malformed, Url
+from airgap.hosts import Malformed, Url
 from airgap.tenant_rule import TenantRule
 from llm.config import DEFAULT_URLS, VENDORS, LLMConfig, Provider, Secret, TenantOverride
 from llm.credential_rows import opened, origin_of
 from llm.models import TENANT_PROVIDERS, CredentialChange, TenantCredential
+from llm.outcomes import begin_anew
+from llm.resolver import resolve
 from llm.vault import active_vault
 from tenants.models import Tenant
 from tenants.scope import tenant_scope
@@ -85,8 +87,12 @@ def save_credential(tenant: Tenant, wanted: Wanted, *, by: str) -> TenantCredent
         now = timezone.now()
         saved, change = _make(tenant, checked, by, now) if row is None else _change(tenant, row, checked, by, now)
         _write_down(tenant, change)
+        if "api_key" in change.fields:
+            own = TenantOverride(tenant.slug, checked.provider, checked.base_url, model=checked.model)
+            begin_anew(resolve(LLMConfig(), own, active_policy()))
     log.info(CREDENTIAL_SAVED, tenant=tenant.slug, by=by, action=change.action, fields=change.fields, host=change.new_host)
-    _announce(tenant, f"{change.action} by {by}: {', '.join(change.fields) or 'nothing'}; host {change.new_host or 'none'}.")
+    if change.fields:
+        _announce(tenant, f"{change.action} by {by}: {', '.join(change.fields)}; host {change.new_host or 'none'}.")
     return saved
 
 
@@ -270,8 +276,8 @@ def url_of(row: TenantCredential) -> str:
 
 
 def host_of(base_url: str) -> str:
-    """host, or host:port where the port is not the scheme's own; "" for text that is no URL."""
+    """host, or host:port where the port is not the scheme's own, IPv6 in brackets; "" for text that is no URL."""
     url = Url.parse(base_url)
     if isinstance(url, Malformed):
         return ""
-    return str(url.host) if url.port == DEFAULT_PORTS[url.scheme] else f"{url.host}:{url.port}"
+    return url.origin.partition("://")[2]

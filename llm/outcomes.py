@@ -29,7 +29,7 @@ FORGOTTEN: Final = timedelta(days=30)  # without a call
 
 log = structlog.stdlib.get_logger("llm")
 _lock = threading.Lock()
-_noted: dict[str, tuple[bool, float]] = {}  # key: whether it succeeded, and until when that need not be written again
+_noted: dict[tuple[str, int], tuple[bool, float]] = {}  # endpoint and API key: whether it succeeded, and until when that need not be written again
 
 
 class Lately(StrEnum):
@@ -50,7 +50,8 @@ class EndpointHealth:
 def note(resolved: ResolvedLLM, failure: str) -> None:
     """One call was answered, or failed with this reason. Raises nothing of the database's: that it cannot be noted is logged."""
     key = key_of(resolved)
-    if not _takes_turn(key, not failure):
+    turn = key, hash(resolved.key.reveal())  # in memory alone; the first answer to another API key is written at once
+    if not _takes_turn(turn, not failure):
         return
     now = timezone.now()
     try:
@@ -64,7 +65,7 @@ def note(resolved: ResolvedLLM, failure: str) -> None:
             forget(now)
     except Error as error:
         with _lock:
-            _noted[key] = (not failure, time.monotonic() + AFTER_AN_ERROR)
+            _noted[turn] = (not failure, time.monotonic() + AFTER_AN_ERROR)
         log.warning(OUTCOME_NOT_NOTED, error=type(error).__name__)
 
 
@@ -73,6 +74,11 @@ def forget(now: datetime) -> None:
     old = now - FORGOTTEN
     long_ago = [Q(**{f"{name}__isnull": True}) | Q(**{f"{name}__lt": old}) for name in ("succeeded_at", "failed_at")]
     EndpointOutcome.objects.filter(*long_ago).delete()
+
+
+def begin_anew(resolved: ResolvedLLM) -> None:
+    """The endpoint is called with another key from now on: how it answered to the old one says nothing of it. Raises django.db.Error."""
+    EndpointOutcome.objects.filter(key=key_of(resolved)).delete()
 
 
 def health_of(resolved: ResolvedLLM) -> EndpointHealth:
@@ -104,13 +110,13 @@ def _put(row: EndpointOutcome, *fields: str) -> None:
     EndpointOutcome.objects.bulk_create([row], update_conflicts=True, unique_fields=["key"], update_fields=fields)
 
 
-def _takes_turn(key: str, succeeded: bool) -> bool:
+def _takes_turn(turn: tuple[str, int], succeeded: bool) -> bool:
     now = time.monotonic()
     with _lock:
-        before, until = _noted.get(key, (not succeeded, 0.0))
+        before, until = _noted.get(turn, (not succeeded, 0.0))
         if before is succeeded and now < until:
             return False
         if len(_noted) >= MAX_ENDPOINTS:
             _noted.clear()
-        _noted[key] = (succeeded, now + EVERY)
+        _noted[turn] = (succeeded, now + EVERY)
         return True

@@ -10,10 +10,11 @@ from cryptography.fernet import Fernet
 from django.db import DatabaseError, connection, transaction
 
 from aisoc_admin import env
-from llm import credentials
+from llm import credentials, outcomes
 from llm.config import Provider, Secret
 from llm.credentials import CredentialError, Wanted, note_test, preview_credential, remove_credential, reseal, save_credential
 from llm.models import CredentialChange, TenantCredential
+from llm.outcomes import Lately
 from llm.resolver import Source, resolved_for
 from llm.vault import Vault, VaultError
 from tenants.models import Tenant
@@ -69,6 +70,52 @@ def edit(tenant: Tenant, **values: Any) -> None:
     """What somebody does who can write the database."""
     with all_tenants():
         TenantCredential.across_tenants.filter(tenant=tenant).update(**values)
+
+
+# ── What holds of a key that is there now ────────────────────────────────────────────────────────────────────────────
+def test_how_the_endpoint_answered_to_another_key_says_nothing_of_this_one(acme: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcomes, "_noted", {})
+    row = put(acme, provider="custom", base_url=GATEWAY, model="mixtral", api_key=KEY)
+    outcomes.note(resolved_for("acme"), "")
+    assert outcomes.health_of(resolved_for("acme")).state is Lately.LIVE
+    row = put(acme, version=row.version, enabled=True)
+    assert outcomes.health_of(resolved_for("acme")).state is Lately.LIVE, "the key is the same"
+    row = put(acme, version=row.version, api_key=OTHER)
+    assert outcomes.health_of(resolved_for("acme")).state is Lately.NEVER_TRIED
+    outcomes.note(resolved_for("acme"), "")
+    assert outcomes.health_of(resolved_for("acme")).state is Lately.LIVE, "its first answer is written at once"
+    outcomes.note(resolved_for("acme"), "litellm.internal does not accept the key (HTTP 401).")
+    row = put(acme, version=row.version, api_key=KEY)
+    assert outcomes.health_of(resolved_for("acme")).state is Lately.NEVER_TRIED
+    outcomes.note(resolved_for("acme"), "")
+    put(acme, version=row.version, drop_key=True)
+    assert outcomes.health_of(resolved_for("acme")).state is Lately.NEVER_TRIED
+
+
+def test_a_save_that_changes_nothing_is_not_told_as_a_change(
+    acme: Tenant, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(credentials, "announce", lambda _kind, _key, _title, message, _severity: said.append(message))
+    with django_capture_on_commit_callbacks(execute=True):
+        row = put(acme, provider="custom", base_url=GATEWAY, model="mixtral", api_key=KEY)
+        put(acme, version=row.version, model="mixtral")
+    assert said == ["Saved by alice: provider, base_url, model, api_key, enabled; host litellm.internal:4000."]
+    assert [fields for _action, fields, _old, _new in changes(acme)][-1] == [], "the history has it"
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://[fd00::2]:9110/v1", "[fd00::2]:9110"),
+        ("http://[fd00::2]/v1", "[fd00::2]"),
+        ("https://gw.corp/v1", "gw.corp"),
+        ("http://10.0.0.5:8000", "10.0.0.5:8000"),
+        ("no URL", ""),
+    ],
+)
+def test_a_host_and_its_port_are_told_apart(url: str, host: str) -> None:
+    assert credentials.host_of(url) == host
 
 
 # ── Rules ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -424,7 +471,8 @@ def test_without_a_scope_the_database_shows_no_row_but_the_one_that_is_asked_for
     with transaction.atomic(), connection.cursor() as cursor:
         role = connection.ops.quote_name(f"plain_{connection.settings_dict['NAME']}")  # a role is the whole server's
         cursor.execute(f"CREATE ROLE {role} NOLOGIN")
-        cursor.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON llm_tenantcredential, llm_credentialchange, tenants_tenant TO {role}")
+        tables = "llm_tenantcredential, llm_credentialchange, llm_endpointoutcome, tenants_tenant"
+        cursor.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO {role}")
         cursor.execute(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}")
         cursor.execute(f"SET LOCAL ROLE {role}")  # the suite's own is a superuser, whom no policy binds
         assert TenantCredential.across_tenants.count() == CredentialChange.across_tenants.count() == 0
