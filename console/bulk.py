@@ -14,6 +14,7 @@ from console.process import Witness, witness
 from console.shown import defanged
 from threatintel.canonical import recognise
 from threatintel.lookup import Pair, lookup
+from threatintel.observables import every_meaning
 
 MOST_LINES: Final = 10_000
 MOST_BYTES: Final = 2_000_000
@@ -25,7 +26,7 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line that is no observable, with its number."""
+    """A line with its number."""
 
     number: int
     text: str
@@ -80,30 +81,34 @@ def bulk_page(pasted: str | None) -> BulkPage:
         return BulkPage(now, seen_by, problem="Values: paste at least one, a line each.")
     if len(lines) > MOST_LINES:
         return BulkPage(now, seen_by, problem=f"Values: {len(lines):,} lines; at most {MOST_LINES:,} are looked up at once. Paste them in parts.")
-    pairs: list[Pair] = []
+    meanings = [tuple(every_meaning(line.text)) for line in lines]
+    known = lookup(pair for meant in meanings for pair in meant)
+    matches: list[Match] = []
+    unknown: list[str] = []
     unread: list[Line] = []
-    for line in lines:
-        pair = recognise(line.text)
+    asked: Counter[Pair] = Counter()
+    for line, meant in zip(lines, meanings, strict=True):
+        pair = recognise(line.text) or next((one for one in meant if one in known), None)
         if pair is None:
             unread.append(Line(line.number, line.text[:LONGEST_LINE]))
+            continue
+        asked[pair] += 1
+        if asked[pair] > 1:
+            continue
+        text = defanged(*pair)
+        if rows := tuple(row_of_view(view) for one in meant for view in known.get(one, ())):
+            matches.append(Match(*pair, text, rows))
         else:
-            pairs.append(pair)
-    asked = list(dict.fromkeys(pairs))
-    known = lookup(asked)
-    matches = tuple(
-        Match(type, value, defanged(type, value), tuple(row_of_view(view) for view in known[type, value]))
-        for type, value in asked
-        if (type, value) in known
-    )
+            unknown.append(text)
     return BulkPage(
         now,
         seen_by,
         pasted=pasted,
         lines=len(lines),
         values=len(asked),
-        repeated=len(pairs) - len(asked),
-        matches=matches,
-        unknown=tuple(defanged(*pair) for pair in asked if pair not in known),
+        repeated=asked.total() - len(asked),
+        matches=tuple(matches),
+        unknown=tuple(unknown),
         unread=tuple(unread),
         types=tuple(Counter(type for type, _ in asked).most_common()),
     )

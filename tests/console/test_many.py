@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from console.bulk import MOST_BYTES, MOST_LINES
 from tests.console.intel import record, stored
+from threatintel.canonical import canonical
 from threatintel.models import FeedRun
 
 URL = "/settings/indicators/many/"
@@ -44,6 +45,25 @@ def test_known_unknown_and_unreadable_lines_are_told_apart(auditor: Client, text
     assert "line 7: hello world" in words
     assert "198[.]51[.]100[.]7 198[.]51[.]100[.]0/24 Details" in words
     assert "What feeds name as context alone counts as not known" in words
+
+
+def test_whatever_the_api_and_the_search_know_is_known_here_too(auditor: Client, text: Text) -> None:
+    named = {
+        "file-name": "~tmp.doc",
+        "mutex": "Global\\Evil",
+        "windows-registry-key": "HKLM\\Software\\Evil",
+        "user-agent": "Evil/1.0",
+    }
+    stored(*(record(type, canonical(type, value), f"indicator--{type}") for type, value in named.items()))
+    stored(record("file-name", "evil.com", "indicator--com"))
+    pasted = [*named.values(), "evil.com", "~tmp.doc", "~other.doc"]
+    page = auditor.post(URL, {"values": "\n".join(pasted)})
+    assert [match.type for match in page.context["page"].matches] == [*named, "domain-name"]
+    assert [row.view.type for row in page.context["page"].matches[-1].rows] == ["file-name"], "a domain is also looked for as a file name"
+    assert "5 known, 0 not known, 1 line that is no observable, 1 said twice; 7 lines in all" in text(page)
+    assert "line 7: ~other.doc" in text(page)
+    answer = auditor.post("/api/v1/iocs/lookup", {"values": pasted}, content_type="application/json").json()
+    assert [hit["index"] for hit in answer["hits"]] == [0, 1, 2, 3, 4, 5]
 
 
 def test_nothing_known_says_so(auditor: Client, text: Text) -> None:
