@@ -14,6 +14,7 @@ _ADDRESS = re.compile(r"(?<![\w.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![\w.]*[0-9])")
 _HASH = re.compile(r"(?<![0-9a-f])(?:[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{32})(?![0-9a-f])", re.IGNORECASE)
 _CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,7}", re.IGNORECASE)
 _URL = re.compile(r"\b(?:https?|ftp)://[^\s\"'<>)]+", re.IGNORECASE)
+_MARK = re.compile(r"DATA-[0-9a-f]{16}", re.IGNORECASE)  # around the data, by llm.privacy.fenced
 _EMAIL = re.compile(r"[\w.+-]+@(?:[\w-]+\.)+[A-Za-z]{2,24}")
 _VERDICT = re.compile(
     r"\b(?:false positive|is (?:benign|harmless|safe|legitimate|a test)|no (?:further )?(?:action|investigation) (?:is |are )?(?:needed|required|necessary)"
@@ -25,7 +26,8 @@ _COMMON = frozenset(
     re.findall(
         r"\w+",
         "alert about after also been could detected does following from have here into more security should some such system than that their them then"
-        " there these they this those very what when where which will with would your data value label source title true false none",
+        " there these they this those very what when where which will with would your data value label source title true false none"
+        " class evidence fact facts list severity tags techniques",  # names of what every alert is told in
     )
 )
 MIN_LENGTH: Final = 40  # characters of a narrative
@@ -42,6 +44,8 @@ def ungrounded(text: str, source: str, *, least: int = MIN_LENGTH) -> str:
         return "it is too short."
     if TOKEN.search(stripped) and any(token not in source for token in TOKEN.findall(stripped)):
         return "it names values that were never given to it."
+    if any(mark not in source for mark in _MARK.findall(stripped)):
+        return "it repeats how it was asked."
     if not set(ids_in(stripped)) <= set(ids_in(source)):
         return "it names techniques that the alert does not show."
     lowered = source.lower()
