@@ -102,7 +102,7 @@ def _events(text: str) -> list[Any]:
         try:
             found = [read_json(line) for line in text.splitlines() if line.strip()]
         except (ValueError, RecursionError):
-            raise ValueError("True positives are raw events in JSON: a list, or one object a line.") from None
+            raise ValueError("These are raw events in JSON: a list, or one object a line.") from None
     return found if isinstance(found, list) else [found]
 
 
@@ -135,7 +135,7 @@ TOOLS: Final[tuple[Tool, ...]] = (
         (
             FormField("description", "Behaviour", Widget.AREA, "What to detect; put names, paths and command lines in quotes.", rows=4),
             FormField("severity", "Severity", Widget.CHOICE, choices=(("", "as the behaviour has it"), *((one, one) for one in LEVELS)), required=False),
-            FormField("mitre_techniques", "ATT&CK techniques to tag", Widget.TEXT, "Such as T1059.001, T1027. May be left empty.", required=False),
+            FormField("mitre_techniques", "ATT&CK techniques to tag", Widget.TEXT, "Such as T1059.001, T1027.", required=False),
         ),
         "console/assist/answers/detection.html",
         _detection,

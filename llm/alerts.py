@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from json import JSONDecodeError
 from typing import Any, Final
 
 from airgap.read_json import read_json
@@ -18,6 +19,7 @@ _TITLES: Final = ("title", "name", "alertname", "alert_name", "rule_name", "disp
 _DESCRIPTIONS: Final = ("description", "desc", "details", "reason", "body", "text")
 _SOURCES: Final = ("source", "product", "vendor", "provider", "productname", "vendor_name", "sourcetype", "eventsource", "detector", "service")
 _SEVERITIES: Final = ("severity", "priority", "level", "risk", "urgency")
+_OBJECT: Final = re.compile(r"(?:\[\s*)?\{\s*\"")  # how an object of JSON, or a list of them, begins
 
 
 class AlertError(ValueError):
@@ -73,14 +75,20 @@ class Alert:
 
     @classmethod
     def pasted(cls, text: str) -> "Alert":
-        """The alert in what somebody pasted: our own shape, any product's JSON, or plain text. Raises AlertError when there is nothing."""
+        """The alert in what somebody pasted: our own shape, any product's JSON, or plain text. Raises AlertError when there is nothing.
+
+        JSON that is cut off is refused, and so are several alerts at once.
+        """
         text = text.strip()
         if not text:
             raise AlertError("alert", "Paste an alert: JSON, or its text.")
         try:
             body = read_json(text)
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError) as error:
+            _whole(text, error)
             body = None
+        if isinstance(body, list) and len(body) > 1 and all(isinstance(one, Mapping) for one in body):
+            raise AlertError("alert", f"These are {len(body):,} alerts. Paste one of them.")
         if isinstance(body, list) and len(body) == 1:
             body = body[0]
         if not isinstance(body, Mapping):
@@ -135,6 +143,16 @@ class Alert:
     def text(self) -> str:
         """Everything it says, in one text, bounded."""
         return "\n".join((self.prose, self.source, *(f"{one.path}={one.text}" for one in self.fields)))[: 4 * MAX_TEXT]
+
+
+def _whole(text: str, error: Exception) -> None:
+    """Raises AlertError for an object of JSON that was cut off or joined to another: read as text it would lose its fields without a word."""
+    if not isinstance(error, JSONDecodeError) or not _OBJECT.match(text):
+        return
+    if error.msg == "Extra data" and text[error.pos :].startswith("{"):
+        raise AlertError("alert", "These are several alerts, one after another. Paste one of them.")
+    where = f"line {error.lineno}, column {error.colno}: {error.msg}"
+    raise AlertError("alert", f"This begins as JSON and is none: {where}. Paste the whole alert, as its product exports it.")
 
 
 def _severity(body: Mapping[str, Any]) -> str:

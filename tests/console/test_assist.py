@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils.html import escape
 
 from llm import limits
 from tenants.models import Membership, Tenant
@@ -61,6 +62,33 @@ def test_an_alert_is_explained_with_path_and_reason(analyst: Client, environment
 def test_what_is_pasted_is_read_in_any_form(operator: Client, environment: Callable[..., object], text: Text, pasted: str, words: str) -> None:
     environment()
     assert words in text(operator.post("/assist/", {"alert": pasted}))
+
+
+CUT = json.dumps({"title": "Beacon", "host": {"name": "WS-042"}, "user": {"name": "kim"}}, indent=1)[:-6]
+
+
+@pytest.mark.parametrize(
+    ("pasted", "problem"),
+    [
+        (CUT, "This begins as JSON and is none: line 7, column "),
+        (f"[{CUT}", "This begins as JSON and is none: line 7, column "),
+        ('[{"title": "One"}, {"title": "Two"}]', "These are 2 alerts. Paste one of them."),
+        ('{"title": "One"}\n{"title": "Two"}', "These are several alerts, one after another. Paste one of them."),
+    ],
+)
+def test_json_that_is_cut_off_or_several_alerts_is_refused_and_kept(
+    operator: Client, environment: Callable[..., object], text: Text, pasted: str, problem: str
+) -> None:
+    environment()
+    for page in ("", "investigate/"):
+        answer = operator.post(f"/assist/{page}", {"alert": pasted})
+        assert answer.status_code == 400
+        assert problem in text(answer)
+        assert escape(pasted) in answer.content.decode()
+    rule = "title: x\nlogsource: {category: process_creation}\ndetection: {s: {CommandLine|contains: -enc}, condition: s}\n"
+    answer = operator.post("/assist/tuning/", {"rule": rule, "alert": pasted})
+    assert answer.status_code == 400
+    assert f"False positive: {problem}" in text(answer)
 
 
 def test_half_a_character_in_what_is_pasted_is_no_error(analyst: Client, environment: Callable[..., object]) -> None:
