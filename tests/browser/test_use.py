@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.airgap.trail import drained, event
 from tests.console.connections import GATEWAY, KEY, tenant
 from tests.console.test_feed_pages import bundle
+from tests.plugins.model_server import ModelServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("sealed", "healthy")]
 Visit = Callable[..., Page]
@@ -212,6 +213,31 @@ def test_no_part_of_an_answer_shows_before_something_was_asked(tool: str, visit:
     shown = page.evaluate("[...document.querySelectorAll('[hidden]')].filter(one => one.checkVisibility()).map(one => one.outerHTML.slice(0, 200))")
     assert shown == []
     expect(page.locator("main").get_by_role("heading", name="Answer")).to_have_count(0)
+
+
+def test_who_waits_for_a_model_is_told_so(visit: Visit, environment: Callable[..., object], model_server: ModelServer) -> None:
+    environment(AISOC_AIRGAPPED="1", LLM_BASE_URL=model_server.url, LLM_MODEL="m")
+    model_server.fault = "stall"
+    page = visit("/assist/", role="operator")
+    page.get_by_label("Alert", exact=True).fill('{"title": "Odd log-in", "tags": ["T1078"]}')
+    page.get_by_role("button", name="Explain").click()
+    expect(page.get_by_role("row", name="T1078 Valid Accounts")).to_be_visible()
+    expect(page.get_by_text("Not complete yet.")).to_be_visible()
+    model_server.release.set()
+    expect(page.get_by_text("Fallback: by rule")).to_be_visible()
+    expect(page.get_by_text("Not complete yet.")).to_be_hidden()
+    page.get_by_role("link", name="Ask for a query").click()
+    note = page.get_by_text("Asked. Where a model is needed")
+    expect(note).to_be_hidden()
+    page.evaluate(
+        "document.querySelector('[data-asked]').addEventListener('submit', () =>"
+        " sessionStorage.setItem('told', document.querySelector('[data-waiting]').checkVisibility()))"
+    )  # Playwright itself waits for the page that comes
+    page.get_by_label("Question").fill("what is the weather")
+    page.get_by_role("button", name="Translate").click()
+    expect(page.get_by_role("heading", name="Answer")).to_be_visible()
+    assert page.evaluate("sessionStorage.getItem('told')") == "true"
+    expect(note).to_be_hidden()
 
 
 def test_a_file_that_is_chosen_is_not_lost_to_a_refresh(visit: Visit) -> None:

@@ -131,6 +131,7 @@
         lines.forEach((line) => show(answer, JSON.parse(line)));
       }
     };
+    const showWaiting = (waiting) => each("[data-waiting]", (note) => { note.hidden = !waiting; });
     each("[data-told]", (form) => form.addEventListener("submit", async (event) => {
       const answer = document.querySelector("[data-answer]");
       const button = form.querySelector("button");
@@ -138,11 +139,17 @@
       if (form.ariaBusy === "true") return;
       form.ariaBusy = answer.ariaBusy = "true";
       button.setAttribute("aria-disabled", "true");
+      showWaiting(true);
       complain("");
       await tell(form, answer).catch((error) => complain(`Not answered: ${error.message}`));
       form.ariaBusy = answer.ariaBusy = "false";
       button.removeAttribute("aria-disabled");
+      showWaiting(false);
     }));
+
+    // A form that brings a page of its own says that it was sent, until that page is there
+    each("[data-asked]", (form) => form.addEventListener("submit", () => showWaiting(true)));
+    addEventListener("pageshow", () => showWaiting(false)); // back in the browser's history
 
     // Refresh on request: not in a hidden tab, not while something is typed; what is open stays open
     const opened = `opened ${location.pathname}`;
