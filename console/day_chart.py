@@ -14,7 +14,7 @@ EVERY: Final = 5  # days from label to label
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What one day brought, and how many indicators were live at its end; None before the first count."""
+    """Records that one day brought, and how many indicators were live at its end; None before the first count."""
 
     day: date
     added: int = 0
@@ -59,7 +59,7 @@ def last_days(found: Mapping[date, Day], today: date, live: int | None = None) -
 
 
 def added_chart(days: Sequence[Day]) -> DayChart:
-    return _chart(days, "New indicators per day, all feeds", "new indicators", lambda day: day.added, summed=True)
+    return _chart(days, "New records per day, all feeds", "new records", lambda day: day.added, summed=True)
 
 
 def live_chart(days: Sequence[Day], feed: str) -> DayChart:

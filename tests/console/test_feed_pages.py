@@ -122,7 +122,7 @@ def test_what_is_live_stays_so_on_days_without_a_count() -> None:
     assert [day.added for day in days[-5:]] == [0, 5, 0, 0, 0]
 
 
-@pytest.mark.parametrize(("counts", "said"), [([0, 0], "No new indicators."), ([3, 1], "4 new indicators in all, the most (3) on 2026-11-23.")])
+@pytest.mark.parametrize(("counts", "said"), [([0, 0], "No new records."), ([3, 1], "4 new records in all, the most (3) on 2026-11-23.")])
 def test_the_picture_says_in_words_what_it_shows(counts: list[int], said: str) -> None:
     days = last_days(
         {TODAY - timedelta(days=1 - number): Day(TODAY - timedelta(days=1 - number), count) for number, count in enumerate(counts)}, TODAY
@@ -130,7 +130,7 @@ def test_the_picture_says_in_words_what_it_shows(counts: list[int], said: str) -
     chart = added_chart(days)
     assert said in chart.description
     assert len(chart.bars) == DAYS
-    assert chart.bars[-1].title == f"2026-11-24: {counts[1]} new indicator{'' if counts[1] == 1 else 's'}"
+    assert chart.bars[-1].title == f"2026-11-24: {counts[1]} new record{'' if counts[1] == 1 else 's'}"
 
 
 def test_a_bar_of_one_beside_a_million_is_seen() -> None:
@@ -146,7 +146,7 @@ def test_pages_draw_the_counts_with_their_table(auditor: Client, text: Text) -> 
     FeedDay.objects.create(feed="kev", day=today - timedelta(days=2), added=1400, changed=2, live=1400)
     FeedDay.objects.create(feed="stix", day=today, added=7, retired=1, live=7)
     page = text(auditor.get(URL))
-    assert "1,407 new indicators in all" in page
+    assert "1,407 new records in all" in page
     assert f"{today - timedelta(days=2):%Y-%m-%d}1,40020" in page
     page = text(auditor.get(f"{URL}kev/"))
     assert "0 live indicators on the first day, 1,400 now." in page
@@ -261,3 +261,11 @@ def test_the_push_to_misp_is_a_row_that_asks_misp_nothing(
     assert push.reason.startswith(reason)
     assert "MISP push" in text(page)
     assert "misp-planted-9999" not in page.content.decode()
+
+
+def test_a_feed_that_was_polled_in_time_is_not_said_to_hold_fresh_data(auditor: Client, ran: Ran, text: Text) -> None:
+    ran("kev", "ok", minutes_ago=4, fetched=1404, added=3)
+    for page in (text(auditor.get(f"{URL}kev/")), text(auditor.get(URL))):
+        assert "OK" in page
+        assert "fresh" not in page.lower().replace("refresh", "")
+        assert "by its own date" in page

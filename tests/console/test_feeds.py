@@ -54,7 +54,7 @@ def test_a_feed_with_a_fresh_success_is_ok_with_counts(auditor: Client, ran: Ran
     ran("kev", "ok", minutes_ago=4, fetched=1404, added=3)
     page = text(auditor.get(URL))
     assert "OK 1 registered · 1 refused at registration · 3 off." in page
-    assert "every 24 h 1,404+3 new in the last successful poll" in page
+    assert "every 24 h 1,404+3 records, new in the last successful poll" in page
 
 
 def test_a_failed_poll_over_fresh_data_needs_attention(auditor: Client, ran: Ran, text: Text) -> None:
