@@ -240,6 +240,18 @@ def test_who_waits_for_a_model_is_told_so(visit: Visit, environment: Callable[..
     expect(note).to_be_hidden()
 
 
+@pytest.mark.parametrize("kept", [[], ["csrftoken"]], ids=["no cookie at all", "the session is over"])
+def test_who_is_no_longer_signed_in_is_told_so_and_loses_nothing(kept: list[str], visit: Visit) -> None:
+    page = visit("/assist/", role="operator", expected=True)
+    page.get_by_label("Alert", exact=True).fill("powershell.exe on WS-1")
+    cookies = page.context.cookies()
+    page.context.clear_cookies()
+    page.context.add_cookies([cookie for cookie in cookies if cookie["name"] in kept])  # type: ignore[misc]  # playwright's own two types
+    page.get_by_role("button", name="Explain").click()
+    expect(page.get_by_role("alert")).to_contain_text("Not answered: you are no longer signed in here.")
+    expect(page.get_by_label("Alert", exact=True)).to_have_value("powershell.exe on WS-1")
+
+
 def test_a_file_that_is_chosen_is_not_lost_to_a_refresh(visit: Visit) -> None:
     page = visit("/settings/feeds/", role="operator", locale="en-GB")
     page.clock.install()

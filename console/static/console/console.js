@@ -116,7 +116,9 @@
     const tell = async (form, answer) => {
       const response = await fetch(form.action, { method: "POST", body: new FormData(form), headers: { Accept: "application/x-ndjson" } });
       if (!response.ok || !response.headers.get("Content-Type").includes("ndjson")) {
-        const refusal = await response.json().catch(() => ({ detail: `The server answered ${response.status}.` }));
+        const signedOut = response.redirected || response.status === 403;
+        const otherwise = signedOut ? "you are no longer signed in here. Copy what you pasted, reload the page and sign in." : `The server answered ${response.status}.`;
+        const refusal = await response.json().catch(() => ({ detail: otherwise }));
         throw new Error(refusal.detail);
       }
       answer.querySelectorAll("[data-made]").forEach((made) => made.remove());
