@@ -54,7 +54,11 @@ def spool_dir(tmp_path: Path, settings: object) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _fresh_snapshots() -> Iterator[None]:
+def _fresh_snapshots(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What one test looked at, or left to grow old, is not shown to the next."""
+    from aisoc_admin import health
+
+    monkeypatch.setattr(health, "_health", health.Health())
     yield
     first.airgap_status.cache_clear()
     first.llm_status.cache_clear()

@@ -102,9 +102,9 @@ def test_more_observables_texts_and_characters_than_are_taken_are_said() -> None
 @pytest.mark.parametrize("text", ["[", "]", "a@", "http://", "xmpp://a@b.com ", "1.1.1.1/", "HKLM\\", "a.", "{[("])
 def test_hostile_text_takes_a_bounded_time(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extract, "MAX_SECONDS", 0.2)
-    begun = time.monotonic()
+    begun = time.thread_time()
     found = observables_of({"raw": (text * 200_000)[:200_000], "field": (text * 2000)[:2000]})
-    assert time.monotonic() - begun < 3
+    assert time.thread_time() - begun < 3
     assert found.cut
 
 
