@@ -3,8 +3,6 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import httpx
@@ -13,12 +11,12 @@ from actions.specs import Answer, Message, Notifier, Result
 from airgap.active import active_policy
 from airgap.hosts import Malformed, Url
 from airgap.policy import Rule
+from airgap.retry_after import wait_asked
 from airgap.transport import BodyTooLarge, RedirectRefused, gated_client
 
 WAIT: Final = 10.0  # seconds without a byte
 DEADLINE: Final = 20.0  # seconds for a whole request
 MAX_ANSWER: Final = 64 * 1024  # bytes; no receiver has more to say
-LONGEST_WAIT: Final = 3600.0  # seconds, whatever the other side asks for
 TRY_AGAIN: Final = frozenset({408, 425, 429})
 CHECK: Final[Mapping[int, str]] = {
     401: "it does not take the key or the URL",
@@ -106,20 +104,6 @@ def in_clear(notifier: Notifier) -> str:
     if public and notifier.url.lower().startswith("http:") and policy.decide_url(notifier.url).allowed:
         return f"{notifier.variables[0]} is plain http to {host_of(notifier.url)}, a public host: its secret would cross the network in clear."
     return ""
-
-
-def wait_asked(text: str) -> float:
-    """Seconds of a Retry-After header (RFC 9110 section 10.2.3: seconds or a date), at most an hour; 0 when there is none to be read."""
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:10]), LONGEST_WAIT)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):  # numbers beyond any date are the second
-        return 0.0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, min((moment - datetime.now(UTC)).total_seconds(), LONGEST_WAIT))
 
 
 def answered(response: httpx.Response) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Final
 
 from llm.attack import ids_in
-from llm.privacy import TOKEN
+from llm.privacy_tables import TOKEN
 
 _ADDRESS = re.compile(r"(?<![\w.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![\w.]*[0-9])")
 _HASH = re.compile(r"(?<![0-9a-f])(?:[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{32})(?![0-9a-f])", re.IGNORECASE)

@@ -10,11 +10,33 @@ import re
 import secrets
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping
-from enum import StrEnum
 from typing import Any, Final
 
 from airgap.hosts import Host, Malformed
 from airgap.policy import Rule, classify
+from llm.privacy_tables import (
+    BASE64,
+    DOT,
+    HOME,
+    HOST_ENDS,
+    HOST_FIELDS,
+    IN_USER_INFO,
+    IPV4,
+    IPV6,
+    LABELLED,
+    LABELS,
+    LIKE_ASCII,
+    NAME,
+    NAMING,
+    NOBODY,
+    ORDINARY,
+    SECRET_FIELDS,
+    SHAPES,
+    TOKEN,
+    USER_ENDS,
+    USER_FIELDS,
+    Kind,
+)
 
 MAX_DEPTH: Final = 32
 MAX_LAYERS: Final = 3  # of Base64
@@ -24,162 +46,7 @@ MAX_KNOWN: Final = 400  # names taken from fields; more are found by their shape
 _CARRIER_NAT = "100."
 
 
-class Kind(StrEnum):
-    """What a token stands for."""
-
-    IP = "IP"
-    EMAIL = "EMAIL"
-    PATH = "PATH"
-    USER = "USER"
-    HOST = "HOST"
-    MAC = "MAC"
-    SECRET = "SECRET"  # noqa: S105
-    TEXT = "TEXT"  # text of the alert that looks like one of these
-
-
-_KINDS = "|".join(Kind)
-TOKEN: Final = re.compile(rf"(?<![A-Za-z0-9_])(?:{_KINDS})_[0-9]{{1,6}}(?![A-Za-z0-9_])")
 _MAX_WORD: Final = 24  # longer than any token
-
-# ── Shapes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-_DOT = r"(?:\.|\[\.\]|\(\.\)|\[dot\])"
-_EXTENSION = r"\.[A-Za-z0-9]{1,8}(?![A-Za-z0-9])"
-_PART = r"[^\\/:*?\"<>|\r\n]{1,255}"
-_LAST = rf"(?:[^\\/:*?\"<>|\r\n]{{1,200}}?{_EXTENSION}|[^\s\\/:*?\"<>|]*)"
-_SECRET_WORD = r"(?:password|passwd|passphrase|secret|token|(?:api|access|private|account|shared)[_-]?key|credential|connectionstring)"  # noqa: S105 - the words for one
-_SECRET_NAME = rf"(?:[\w-]{{0,40}}{_SECRET_WORD}[\w-]{{0,40}}|pwd|pass|pw)"
-_HOST_WORD = r"(?:host|computer|workstation|server|machine|device|endpoint)"
-_VALUE = r"(?P<it>\"[^\"\r\n]+\"|'[^'\r\n]+'|[^\s\"',;&]+)"
-_NO_PORT = r"(?!(?:[0-9]{1,5}(?:[,:-][0-9]{1,5})*|tcp|udp|icmp)(?:[\s\"']|$))"  # -p is also an option for ports
-_SHAPES: Final[tuple[tuple[Kind, re.Pattern[str]], ...]] = (
-    (Kind.TEXT, TOKEN),
-    (Kind.SECRET, re.compile(r"-----BEGIN [A-Z0-9 ]{1,40}-----(?:[^-]|-(?!----)){0,20000}(?:-----END [A-Z0-9 ]{1,40}-----)?")),
-    (Kind.SECRET, re.compile(r"(?<![\w-])eyJ[\w-]{5,}\.[\w-]{5,}(?:\.[\w-]*)?")),
-    (Kind.SECRET, re.compile(r"(?i)authorization[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?P<it>(?:[a-z]{3,12}\s{1,4})?[^\s\"',;]+)")),
-    (Kind.SECRET, re.compile(r"(?i)(?<![\w-])(?:basic|bearer)\s{1,4}(?P<it>[\w.~+/=-]{8,})")),
-    (Kind.SECRET, re.compile(r"(?i)(?<![\w-])(?:set-)?cookie[\"']?\s{0,4}:\s{0,4}(?P<it>[^\r\n\"]{3,})")),
-    (Kind.SECRET, re.compile(rf"(?i)(?<!\w){_SECRET_NAME}[\"']?(?:\s{{0,4}}:?[:=]\s{{0,4}}|\sis\s){_VALUE}")),
-    (Kind.SECRET, re.compile(rf"(?i)(?<!\w)(?:-{{1,2}}|/)(?:password|passwd|pass|pwd|pw|token|secret)[\s:=]{{1,4}}{_VALUE}")),
-    (
-        Kind.SECRET,
-        re.compile(rf"(?i)(?<!\w){_SECRET_NAME}\s{{1,4}}(?P<it>(?=\S*[0-9])(?=\S*[a-z])[^\s\"',;]{{8,}})"),
-    ),  # … aws_secret_access_key wJal…
-    (
-        Kind.SECRET,
-        re.compile(rf"(?i)(?<![^\s\"'])[-/]p(?:w|ass|wd)?[\s:=]{{1,4}}{_NO_PORT}(?P<it>\"[^\"\r\n]+\"|'[^'\r\n]+'|[^\s\"'/-][^\s\"',;]*)"),
-    ),  # psexec -p …
-    (Kind.SECRET, re.compile(rf"(?<![^\s\"'])-p{_NO_PORT}(?=[^\s\"']*[0-9!@#$%^&*])[^\s\"'=:]{{4,}}")),  # mysql -p…
-    (Kind.SECRET, re.compile(r"(?<![^\s\"'])(?:-u|--user)[\s=]{1,4}[\"']?[^\s:\"'/]{1,64}:(?P<it>[^\s\"']+)")),  # curl -u user:…
-    (Kind.SECRET, re.compile(r"(?<![^\s\"'])(?:-U|--user)[\s=]{1,4}[\"']?[^\s%\"']{1,64}%(?P<it>[^\s\"']+)")),  # smbclient -U user%…
-    (Kind.SECRET, re.compile(rf"(?i)ConvertTo-SecureString\s{{1,4}}(?:-String\s{{1,4}})?{_VALUE}")),
-    (Kind.SECRET, re.compile(r"(?i)\bnet1?(?:\.exe)?[\"']?\s{1,4}user\s{1,4}[^\s/]\S*\s{1,4}(?P<it>[^\s/]\S*)")),  # net user name …
-    (Kind.SECRET, re.compile(r"(?i)\bnet1?(?:\.exe)?[\"']?\s{1,4}use\s[^\r\n|&]{0,200}?/u(?:ser)?:\S+\s{1,4}(?P<it>[^\s/]\S*)")),
-    (Kind.SECRET, re.compile(r"(?i)\bnet1?(?:\.exe)?[\"']?\s{1,4}use\s{1,4}(?:\S:\s{1,4})?\\\\\S+\s{1,4}(?P<it>[^\s/]\S*)")),
-    (Kind.SECRET, re.compile(r"(?i)(?<=[?&;])(?:sig|code|key|auth|session|sid)=(?P<it>[^\s\"'&;<>]{4,})")),  # of a URL's query
-    (Kind.SECRET, re.compile(r"(?<![\w$])\$(?:[156y]|2[abxy])\$[\w./$=,+-]{8,}")),  # what /etc/shadow holds
-    (Kind.SECRET, re.compile(r"(?i)(?<![0-9a-f])[0-9a-f]{32}:[0-9a-f]{32}(?![0-9a-f])")),  # what a dump of the SAM holds
-    (Kind.SECRET, re.compile(r"(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])")),
-    (
-        Kind.SECRET,
-        re.compile(r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeoprs]-[\w-]{10,}|AIza[\w-]{30,})"),
-    ),
-    (Kind.SECRET, re.compile(r"(?<![A-Za-z0-9])(?:sk|pk|rk)[-_][A-Za-z0-9_-]{16,}")),
-    (Kind.SECRET, re.compile(r"(?<=://)[^\s/@\"'<>]{1,200}(?=@)")),
-    (Kind.EMAIL, re.compile(rf"[\w.+%'-]{{1,64}}(?:@|%40|\[@\]|\[at\])(?:[\w-]{{1,63}}{_DOT}){{1,8}}[A-Za-z]{{2,24}}")),
-    (Kind.PATH, re.compile(rf"(?<![A-Za-z0-9])[A-Za-z]:\\{{1,2}}(?!\\)(?:{_PART}\\{{1,2}})*{_LAST}")),
-    (Kind.PATH, re.compile(rf"(?<![A-Za-z0-9])[A-Za-z]:/(?!/)(?:[^\\/:*?\"<>|\s]{{1,255}}/)*{_LAST}")),
-    (Kind.PATH, re.compile(rf"(?<![\\\w])\\\\{{1,3}}[\w.$-]{{1,63}}\\{{1,2}}(?:{_PART}\\{{1,2}})*{_LAST}")),
-    (Kind.PATH, re.compile(r"%\w{2,40}%(?:\\{1,2}[^\\\s\"'|<>]+)+")),
-    (Kind.PATH, re.compile(r"(?<![\w:/.\\<-])~?/(?:[\w.@+~$-]+/)+[\w.@+~$-]*")),
-    (Kind.PATH, re.compile(r"(?<![\w:/.\\<-])~?/[\w.@+~-]*\.[A-Za-z0-9]{1,8}(?![\w/])")),
-    (Kind.PATH, re.compile(r"(?<=file://)/[^\s\"'<>]+")),
-    (Kind.USER, re.compile(r"(?<![\w\\:.%/-])[A-Za-z][\w.-]{0,30}\\{1,2}[\w.$-]{1,64}(?![\\\w])")),
-    (Kind.USER, re.compile(r"(?<![\w-])S-1-5-21(?:-[0-9]{1,10}){3,5}(?![\w-])")),
-    (
-        Kind.USER,  # user=…, "username": "…", Account Name: …
-        re.compile(
-            r"(?i)(?<![a-z])(?:[sd]?user|(?:sam)?account|acct|login|logon)(?:[ _-]?name)?[\"']?\s{0,4}[:=]\s{0,8}[\"']?"
-            r"(?P<it>(?!(?:account|security|logon|user)\s?(?:name|id|guid|domain|type)\b)(?:[\w.-]{1,63}\\{1,2})?[\w.@$-]{2,64})"
-        ),
-    ),
-    (Kind.USER, re.compile(r"(?i)(?<![\w-])(?:user|account|employee)\s[\"']?(?P<it>[a-z0-9](?:[\w.-]{0,62}\w)?)(?!\w)")),
-    (Kind.USER, re.compile(r"(?i)(?<![^\s\"'])/u:(?P<it>(?:[\w.-]{1,63}\\{1,2})?[\w.@$-]{2,64})")),
-    (Kind.USER, re.compile(r"(?<!\w)by (?P<it>[\w.-]{2,32})(?=\(uid=)")),  # PAM
-    (Kind.USER, re.compile(r"(?i)(?<![\w-])for (?:invalid )?(?:user )?(?P<it>[a-z_][\w.-]{1,31}) from(?!\w)")),  # sshd
-    (Kind.USER, re.compile(r"(?i)sudo(?:\[[0-9]{1,8}\])?:\s{1,4}(?P<it>[\w.-]{2,32}) :")),
-    (Kind.USER, re.compile(r"(?i):(?:user|assumed-role)/(?P<it>[^\s\"',;]{2,128})")),  # ARN
-    (Kind.USER, re.compile(r"(?i)(?<!\w)(?:CN|OU|UID)=[^,;=\r\n]{1,128}(?:,\s?(?:CN|OU|DC|UID|O|C)=[^,;=\s]{1,128}){1,16}")),  # LDAP
-    (Kind.USER, re.compile(r"(?i)Name=[\"'](?:Target|Subject|Caller)?(?:User|Account)(?:Name|Sid)?[\"']>(?P<it>[^<]{2,128})<")),  # Windows events
-    (Kind.HOST, re.compile(r"(?i)Name=[\"'](?:(?:Target|Subject)DomainName|WorkstationName|TargetServerName)[\"']>(?P<it>[^<]{2,128})<")),
-    (Kind.HOST, re.compile(r"(?i)<Computer>(?P<it>[^<]{2,128})<")),
-    (
-        Kind.HOST,
-        re.compile(
-            rf"(?i)(?<![a-z])(?:dev(?=name)|(?:[sd]|src|dst|dest)?{_HOST_WORD})(?:[ _-]?name)?[\"']?\s{{0,4}}[:=]\s{{0,8}}[\"']?(?P<it>[\w-]{{2,63}})(?!\.?[\w-])"
-        ),
-    ),
-    (Kind.HOST, re.compile(r"(?i)(?<![a-z])account domain\s{0,4}:\s{0,8}(?P<it>[\w.-]{2,63})")),
-    (Kind.HOST, re.compile(rf"(?i)(?<![\w-]){_HOST_WORD}\s[\"']?(?P<it>[a-z][\w-]{{0,62}}[0-9-][\w-]{{0,62}})(?![\w.])")),
-    (Kind.HOST, re.compile(r"(?i)(?<![\w-])ip-[0-9]{1,3}(?:-[0-9]{1,3}){3}(?![\w-])")),  # what clouds call a machine
-    (Kind.HOST, re.compile(r"(?i)(?<=://)(?!localhost\b)(?P<it>[a-z][\w-]{0,62})(?=[:/?#\s\"'<>]|$)")),  # of a URL, a name without a domain
-    (Kind.HOST, re.compile(r"(?i)(?<![\w:/])//(?P<it>[a-z][\w-]{0,62})(?=/\w)")),
-    (Kind.MAC, re.compile(r"(?<![\w:-])(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}(?![\w:-])")),
-)
-_IPV4 = re.compile(rf"(?<![\w.])[0-9]{{1,3}}(?:{_DOT}[0-9]{{1,3}}){{3}}(?![0-9])")
-_IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]{2,39}(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3})?(?![\w:])")
-_NAME = re.compile(rf"(?<![\w.-])[A-Za-z0-9_](?:[\w-]{{0,62}}{_DOT}){{1,8}}[A-Za-z]{{2,24}}(?![\w-])")
-_BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/]{24,}={0,2}(?![\w+/=])")
-_IN_USER_INFO = re.compile(r"://[^\s/@]*$")  # what stands before the @ of a URL is hidden as a secret, its host is no mailbox's
-_HOME = re.compile(r"(?i)(?:\\users\\{1,2}|/users/|/home/|\\documents and settings\\{1,2})([\w.$@-]{2,64})")
-
-_words = re.compile(r"\S+").findall
-
-# ── Fields ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-# Names of fields, without case and separators. What they hold is hidden wherever it stands.
-_USER_FIELDS = frozenset(
-    _words(
-        """user username users account accountname useraccount actor actorname srcuser suser duser dstuser targetuser targetusername
-        subjectusername principal principalname login loginname logon logonname owner ownername displayname samaccountname upn
-        userprincipalname userid useridentity employee fullname alternateid email mail subjectaccount targetaccount actoralternateid
-        initiatedby requestedby sender recipient realname givenname surname"""
-    )
-)
-_HOST_FIELDS = frozenset(
-    _words(
-        """host hosts hostname hostnames computers devices machines servers endpoints workstations assets computer computername device devicename
-        devicehostname dvc dvchost workstation workstationname endpoint endpointname machine machinename server servername agenthostname srchost
-        sourcehost sourcehostname srchostname asset assetname node nodename domaincontroller ou ntdomain userdomain targetdomainname
-        subjectdomainname"""
-    )
-)
-# How the names of fields end that hold one, whatever they begin with (InitiatingProcessAccountName, src_nt_host).
-_USER_ENDS = ("username", "accountname", "accountupn", "principalname")
-_HOST_ENDS = ("hostname", "devicename", "nthost", "computername", "machinename", "workstationname")
-_SECRET_FIELDS = re.compile(r"password|passwd|passphrase|secret|token|apikey|accesskey|privatekey|credential|authorization|cookie|^pwd$|^auth$")
-_LABELS = frozenset(("name", "key", "field", "header", "attribute", "parameter"))  # of a pair, and what the pair says of it
-_LABELLED = frozenset(("value", "text", "content", "values"))
-_NAMING = frozenset(("name", "id", "hostname", "alternateid", "displayname", "email", "value", "username", "fqdn", "uid", "login"))
-_NOBODY = frozenset(
-    _words(
-        """- n/a na none null unknown system root admin administrator administrators guest user users nobody everyone anonymous service localhost
-        local network true false yes no host server computer workstation builtin nt authority nt_authority public default www-data daemon iam
-        assumedrole name login account info support noreply no-reply security root$ windows linux macos the"""
-    )
-)
-# What follows "user" or "account" in a sentence without being anybody's name.
-_ORDINARY = _NOBODY | frozenset(
-    _words(
-        """access accessed account accounts activity added agent also and are as at attempted attempts authenticated been before behavior behaviour by
-        can change changed changes clicked connected could created creation data deactivated deleted denied did disabled does domain downloaded
-        enabled entered executed failed failure for from group groups had has have his id identity if in interaction is lifecycle locked
-        lockout logged login logon management may might modified moved name names never not of on opened or owner password performed policy
-        principal privileges profile ran received removed renamed reported requested reset risk role roles session sessions should sid
-        sign signed signs started take takeover that then this through to tried type unlocked until used was were when where which who
-        whose will with without"""
-    )
-)
-# Letters that look like others or like nothing, which would part an address for the search and not for a reader.
-_LIKE_ASCII = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | dict.fromkeys((0x00AD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF))
 
 
 class Hidden:
@@ -198,7 +65,7 @@ class Hidden:
 
     def hide(self, text: str) -> str:
         """The text with everything that is to stay here replaced."""
-        text = text if text.isascii() else text.translate(_LIKE_ASCII)
+        text = text if text.isascii() else text.translate(LIKE_ASCII)
         parts: list[str] = []
         at = 0
         for start, end, kind in _joined(self._spans(text)):
@@ -267,16 +134,16 @@ class Hidden:
     def _spans(self, text: str, layer: int = 0) -> Iterator[tuple[int, int, Kind]]:
         """What is to stay here. layer: in how many layers of Base64 the text was; what is in more than MAX_LAYERS of them goes whole."""
         yield from _shaped(text)
-        for match in _IPV4.finditer(text):
+        for match in IPV4.finditer(text):
             if _is_internal(_fanged(match[0])):
                 yield match.start(), match.end(), Kind.IP
-        for match in _IPV6.finditer(text):
+        for match in IPV6.finditer(text):
             if match[0].count(":") >= 2 and _is_internal(match[0]):
                 yield match.start(), match.end(), Kind.IP
-        for match in _NAME.finditer(text):
+        for match in NAME.finditer(text):
             if _is_internal(_fanged(match[0])):
                 yield match.start(), match.end(), Kind.HOST
-        for match in _BASE64.finditer(text):
+        for match in BASE64.finditer(text):
             plain = _decoded(match[0])
             if plain and (layer == MAX_LAYERS or any(True for _ in self._spans(plain, layer + 1))):  # who reads the one reads the other
                 yield match.start(), match.end(), Kind.TEXT
@@ -290,7 +157,7 @@ class Hidden:
         if isinstance(value, Mapping):
             label = _label(value)
             walked = (
-                (str(key), item, secret or _SECRET_FIELDS.search(label if label and _plain(str(key)) in _LABELLED else _plain(str(key))) is not None)
+                (str(key), item, secret or SECRET_FIELDS.search(label if label and _plain(str(key)) in LABELLED else _plain(str(key))) is not None)
                 for key, item in value.items()
             )
             return {self.hide(key): self._walk(item, depth + 1, secret=below) for key, item, below in walked}
@@ -315,10 +182,9 @@ class Hidden:
                 if depth < MAX_DEPTH:
                     label = _label(value)
                     kinds = (_plain(kind) for key, kind in value.items() if _plain(str(key)) == "type" and isinstance(kind, str))
-                    field = next((kind for kind in kinds if kind in _USER_FIELDS | _HOST_FIELDS), field)
+                    field = next((kind for kind in kinds if kind in USER_FIELDS | HOST_FIELDS), field)
                     stack.extend(
-                        (item, label if label and _plain(str(key)) in _LABELLED else _plain(str(key)), field, depth + 1)
-                        for key, item in value.items()
+                        (item, label if label and _plain(str(key)) in LABELLED else _plain(str(key)), field, depth + 1) for key, item in value.items()
                     )
             elif isinstance(value, list | tuple):
                 if depth < MAX_DEPTH:
@@ -329,10 +195,10 @@ class Hidden:
                     stack.append((_parsed(value), field, above, depth + 1))
 
     def _learn_text(self, text: str, field: str, above: str) -> None:
-        text = text if text.isascii() else text.translate(_LIKE_ASCII)
-        for kind, fields, ends in ((Kind.USER, _USER_FIELDS, _USER_ENDS), (Kind.HOST, _HOST_FIELDS, _HOST_ENDS)):
+        text = text if text.isascii() else text.translate(LIKE_ASCII)
+        for kind, fields, ends in ((Kind.USER, USER_FIELDS, USER_ENDS), (Kind.HOST, HOST_FIELDS, HOST_ENDS)):
             named = field in fields or field.endswith(ends)
-            below = above in fields and field in _NAMING
+            below = above in fields and field in NAMING
             if len(text) <= 128 and (named or below) and not (named and _is_public_name(text)):
                 self._name(text, kind)
                 if kind is Kind.HOST and "." in text and not re.fullmatch(r"[0-9.]+", text):
@@ -342,7 +208,7 @@ class Hidden:
 
     def _name(self, text: str, kind: Kind) -> None:
         name = text.strip().lower()
-        if len(name) >= 2 and name not in _NOBODY and not name.isdigit() and len(self._names) < MAX_KNOWN:
+        if len(name) >= 2 and name not in NOBODY and not name.isdigit() and len(self._names) < MAX_KNOWN:
             self._names.setdefault(name, kind)
 
 
@@ -370,32 +236,32 @@ def fenced(data: Any) -> tuple[str, str]:
 
 def _shaped(text: str) -> Iterator[tuple[int, int, Kind]]:
     """What is known by its shape alone."""
-    for kind, shape in _SHAPES:
+    for kind, shape in SHAPES:
         for match in shape.finditer(text):
-            if kind is not Kind.EMAIL or not _IN_USER_INFO.search(text, max(0, match.start() - 200), match.start()):
+            if kind is not Kind.EMAIL or not IN_USER_INFO.search(text, max(0, match.start() - 200), match.start()):
                 found = match["it"] if "it" in shape.groupindex else match[0]
-                if kind is not Kind.USER or found.lower() not in _ORDINARY:
+                if kind is not Kind.USER or found.lower() not in ORDINARY:
                     yield *match.span("it" if "it" in shape.groupindex else 0), kind
 
 
 def _names_in(text: str) -> Iterator[tuple[str, Kind]]:
     """Names that the text gives away by where they stand: the owner of a home folder, the two halves of DOMAIN\\user, a mailbox's name."""
-    for match in _HOME.finditer(text):
-        if match[1].lower() not in _NOBODY:
+    for match in HOME.finditer(text):
+        if match[1].lower() not in NOBODY:
             yield match[1], Kind.USER
-    for kind, shape in _SHAPES:
+    for kind, shape in SHAPES:
         if kind is Kind.USER and "\\\\" in shape.pattern:
             for match in shape.finditer(text):
                 domain, _, user = (match["it"] if "it" in shape.groupindex else match[0]).rpartition("\\")
                 if not domain:
                     continue
                 for name, what in ((domain.rstrip("\\"), Kind.HOST), (user, Kind.USER)):
-                    if len(name) >= 3 and name.lower() not in _NOBODY:
+                    if len(name) >= 3 and name.lower() not in NOBODY:
                         yield name, what
         elif kind is Kind.EMAIL:
             for match in shape.finditer(text):
                 local = match[0].split("@", 1)[0].split("[", 1)[0]
-                if len(local) >= 5 and local.lower() not in _NOBODY:
+                if len(local) >= 5 and local.lower() not in NOBODY:
                     yield local, Kind.USER
 
 
@@ -438,14 +304,14 @@ def _is_public_name(text: str) -> bool:
 
 
 def _fanged(text: str) -> str:
-    return re.sub(_DOT, ".", text)
+    return re.sub(DOT, ".", text)
 
 
 def _label(value: Mapping[Any, Any]) -> str:
     """The field that a mapping like {"name": "Cookie", "value": …} stands for; "" for any other mapping."""
-    if not any(_plain(str(key)) in _LABELLED for key in value):
+    if not any(_plain(str(key)) in LABELLED for key in value):
         return ""
-    return next((_plain(item) for key, item in value.items() if _plain(str(key)) in _LABELS and isinstance(item, str)), "")
+    return next((_plain(item) for key, item in value.items() if _plain(str(key)) in LABELS and isinstance(item, str)), "")
 
 
 def _parsed(text: str) -> Any:

@@ -14,7 +14,7 @@ from django.db import DatabaseError, connections, transaction
 from django.db.models import Q, QuerySet
 
 from airgap import clock
-from threatintel.feeds.answers import LONGEST_WAIT
+from airgap.retry_after import LONGEST_WAIT
 from threatintel.models import FeedCursor, FeedRun, SchedulerLease
 
 LEASE = timedelta(seconds=12)

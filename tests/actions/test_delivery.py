@@ -18,11 +18,11 @@ from django.db import OperationalError
 from actions import deliveries, dispatch, tasks
 from actions.deliveries import KeyTaken, back_off, open_delivery
 from actions.models import Delivery
-from actions.posting import wait_asked
 from actions.registry import channels, notifiers
 from actions.specs import Answer, Result
 from airgap import clock, events
 from airgap.announce import Severity
+from airgap.retry_after import wait_asked
 from airgap.segments import waiting_segments
 from aisoc_admin.env import CHANNELS
 from aisoc_admin.logs import log_config

@@ -2,10 +2,8 @@
 
 import gzip
 import logging
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from airgap.events import Layer
 from airgap.policy import EgressPolicy, Rule
 from airgap.segments import waiting_segments
 from airgap.transport import AirgapBlocked, BodyTooLarge, gated_client
+from tests.plugins.certificate import self_signed
 from tests.plugins.mirror import Mirror, body, redirect
 
 Policy = Callable[..., EgressPolicy]
@@ -389,20 +388,13 @@ def test_an_internal_ca_works_through_the_bundle_and_is_refused_without(
 
 @pytest.fixture
 def tls_mirror(tmp_path: Path) -> "object":
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl, which makes the test's certificate, is not installed.")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=mirror.corp"]
-        + ["-addext", "subjectAltName=DNS:mirror.corp", "-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "ca.pem")],
-        check=True,
-        capture_output=True,
-    )
+    certificate, key = self_signed(tmp_path, "mirror.corp", "DNS:mirror.corp")
     server = Mirror()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "ca.pem", tmp_path / "key.pem")
+    context.load_cert_chain(certificate, key)
     server._server.socket = context.wrap_socket(server._server.socket, server_side=True)
     server.answers["/x"] = body(b"{}")
-    yield server, tmp_path / "ca.pem"
+    yield server, certificate
     server.close()
 
 

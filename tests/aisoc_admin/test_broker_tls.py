@@ -1,7 +1,6 @@
 """A broker over TLS: neither Celery nor the health check says a word to one whose certificate it cannot verify."""
 
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.plugins.certificate import self_signed
 
 pytest_plugins = ["tests.plugins.valkey"]
 
@@ -34,11 +34,11 @@ else:
 class Tls:
     """Ends TLS before a Valkey, and keeps what came in."""
 
-    def __init__(self, folder: Path, valkey: str) -> None:
+    def __init__(self, certificate: Path, key: Path, valkey: str) -> None:
         self.heard = b""
         self._valkey = valkey
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
+        self._context.load_cert_chain(certificate, key)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
@@ -67,15 +67,8 @@ class Tls:
 
 @pytest.fixture
 def tls(tmp_path: Path, valkey: str) -> Iterator[Tls]:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl, which makes the test's certificate, is not installed.")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=valkey"]
-        + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "ca.pem")],
-        check=True,
-        capture_output=True,
-    )
-    server = Tls(tmp_path, valkey.removeprefix("redis+socket://").partition("?")[0])
+    certificate, key = self_signed(tmp_path, "valkey", "IP:127.0.0.1")
+    server = Tls(certificate, key, valkey.removeprefix("redis+socket://").partition("?")[0])
     yield server
     server.close()
 

@@ -28,7 +28,7 @@ from llm.capabilities.nl_query.query import from_answer
 from llm.capabilities.nl_query.render import Dialect, render
 from llm.capabilities.phishing import capability as phishing
 from llm.grounding import ungrounded
-from llm.privacy import TOKEN
+from llm.privacy_tables import TOKEN
 from llm.uses import uses
 from tenants.accounts import issue_token
 from tenants.roles import Role

@@ -1,16 +1,15 @@
 """What every feed checks about an HTTP answer before it trusts it."""
 
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 import httpx
 
+from airgap.retry_after import wait_asked
 from threatintel.normalise import timestamp
 from threatintel.specs import FeedError
 
 AHEAD: Final = timedelta(days=1)  # by which another clock may differ from ours
-LONGEST_WAIT: Final = 3600.0  # seconds, whatever the other side asks for
 JSON_TYPES = ("application/json", "text/json", "text/plain", "application/octet-stream", "")
 
 
@@ -20,23 +19,10 @@ def require_json(response: httpx.Response, *, also: tuple[int, ...] = ()) -> Non
     if response.status_code in (401, 403):
         raise FeedError(f"HTTP {response.status_code} from {host}: check the credentials of this feed.")
     if response.status_code not in (200, *also):
-        raise FeedError(f"HTTP {response.status_code} from {host}.", after=_retry_after(response.headers.get("Retry-After", "")))
+        raise FeedError(f"HTTP {response.status_code} from {host}.", after=wait_asked(response.headers.get("Retry-After", "")))
     content_type = response.headers.get("Content-Type", "").split(";", 1)[0].strip().lower()
     if content_type not in JSON_TYPES and not content_type.endswith("+json"):
         raise FeedError(f"{host} answered {ascii(content_type)[1:-1][:60]}, not JSON.")
-
-
-def _retry_after(text: str) -> float:
-    """Seconds of a Retry-After header (RFC 9110 section 10.2.3: seconds or a date), at most LONGEST_WAIT; 0 when there is none to be read."""
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:10]), LONGEST_WAIT)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return 0.0
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, min((moment - datetime.now(UTC)).total_seconds(), LONGEST_WAIT))
 
 
 def reached(value: object) -> datetime | None:
