@@ -11,13 +11,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from ipaddress import ip_address, ip_network
 from typing import Final, TypeVar
 
 from llm.capabilities.nl_query import words
 from llm.capabilities.nl_query.query import (
     ADDRESSES,
-    HASHES,
     NUMBERS,
     All,
     BadQuery,
@@ -37,9 +35,9 @@ from llm.capabilities.nl_query.query import (
     moment,
     tests_in,
 )
+from llm.capabilities.nl_query.values import COUNTRIES, TOKEN, TOOLS, Word, comparison, is_program, shape_of, value_of, with_countries, word_of
 
 MAX_QUESTION: Final = 1000
-_TOKEN: Final = re.compile(r"(?i:h(?:tt|xx)ps?://[^\s\"'<>]+)|\"[^\"]*\"|'[^']*'|“[^”]*”|>=|<=|==|!=|[<>=()]|,|[^\s,()\"“<>=]+")
 _PRIVATE: Final = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
 _LONGEST: Final = 5  # words of a phrase
 _PREPOSITIONS: Final = frozenset(
@@ -64,23 +62,7 @@ _VERBS: Final[Mapping[str, tuple[Category, tuple[Node, ...]]]] = {
     "queried": (Category.DNS, ()),
     "visited": (Category.WEB, ()),
 }
-_COUNTRIES: Final = frozenset(
-    words.split("""afghanistan argentina australia austria belarus belgium brazil bulgaria canada chile china colombia croatia cuba cyprus denmark egypt
-    estonia finland france germany greece hungary iceland india indonesia iran iraq ireland israel italy japan kazakhstan kenya latvia lithuania
-    luxembourg malaysia mexico moldova morocco netherlands nigeria norway pakistan peru philippines poland portugal romania russia serbia
-    singapore slovakia slovenia spain sweden switzerland syria taiwan thailand turkey ukraine venezuela vietnam""")
-) | frozenset(
-    (
-        "united states", "united kingdom", "united arab emirates", "north korea", "south korea", "saudi arabia", "south africa", "new zealand",
-        "costa rica", "sri lanka", "hong kong", "czech republic",
-    )
-)  # fmt: skip
 T = TypeVar("T")
-
-
-def refanged(text: str) -> str:
-    """A name or URL as it was before somebody made it harmless: hxxp, [.]"""
-    return re.sub(r"(?i)\[\.\]|\(\.\)|\[dot\]", ".", re.sub(r"(?i)^hxxp", "http", text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +83,6 @@ def read(question: str) -> Reading:
     return _Reader(question[:MAX_QUESTION]).read()
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
-    text: str
-    quoted: bool
-
-    @property
-    def low(self) -> str:
-        return self.text.lower()
-
-
 @dataclass(slots=True)
 class _Group:
     """An open parenthesis: conditions joined by `and`, those lists joined by `or`."""
@@ -127,8 +99,8 @@ class _Group:
 
 class _Reader:
     def __init__(self, question: str) -> None:
-        self.words = [_word(match[0]) for match in _TOKEN.finditer(question)]
-        self.words = _countries([word for word in self.words if word.text or word.quoted])
+        self.words = [word_of(match[0]) for match in TOKEN.finditer(question)]
+        self.words = with_countries([word for word in self.words if word.text or word.quoted])
         self.at = 0
         self.category: Category | None = None
         self.base: list[Node] = []
@@ -195,9 +167,9 @@ class _Reader:
         return node.parts if isinstance(node, All) else (node,) if node else ()
 
     # ── Words ────────────────────────────────────────────────────────────────────────────────────────────────────────
-    def _now(self, ahead: int = 0) -> _Word:
+    def _now(self, ahead: int = 0) -> Word:
         place = self.at + ahead
-        return self.words[place] if place < len(self.words) else _Word("", False)
+        return self.words[place] if place < len(self.words) else Word("", False)
 
     def _is(self, *phrases: str) -> int:
         """How many words the first of these phrases that stands here has; 0 for none."""
@@ -521,7 +493,7 @@ class _Reader:
         return self._longest(words.OPERATORS) is not None or self._now().low in ("!=", *_NEGATIONS)
 
     @staticmethod
-    def _is_ordinary(word: _Word, *, plural: bool) -> bool:
+    def _is_ordinary(word: Word, *, plural: bool) -> bool:
         """Whether a word right after a field's name rather says something of it than is its value: "user added", "hosts infected"."""
         if word.quoted or not re.fullmatch(r"[A-Za-z]+", word.text):
             return False
@@ -540,7 +512,7 @@ class _Reader:
         if found := self._field_here():
             self.at += found[1]
             return self._read_comparison(found[0])
-        name = Field.PARENT if _is_program(self._now().text) or self._now().low in _TOOLS else Field.USER
+        name = Field.PARENT if is_program(self._now().text) or self._now().low in TOOLS else Field.USER
         return self._read_comparison(name)
 
     def _read_outside(self) -> bool:
@@ -591,7 +563,7 @@ class _Reader:
 
     def _read_value(self, preposition: str) -> bool:
         word = self._now()
-        if not word.text or (not preposition and not word.quoted and _shape(word.text) is None and word.low not in _TOOLS):
+        if not word.text or (not preposition and not word.quoted and shape_of(word.text) is None and word.low not in TOOLS):
             return False
         if preposition and not word.quoted and (word.low in words.FILLER or self._longest(words.EVENTS)):
             return False
@@ -629,9 +601,9 @@ class _Reader:
         found = self._field_here()
         return found is not None and self._compared(found[1])
 
-    def _meant(self, preposition: str, word: _Word) -> tuple[tuple[Field, ...], Op]:
+    def _meant(self, preposition: str, word: Word) -> tuple[tuple[Field, ...], Op]:
         """The field, or either of two, that a value after a preposition is a value of."""
-        shape, category = _shape(word.text), self.category
+        shape, category = shape_of(word.text), self.category
         if shape == "address":
             if preposition in ("from", "for", "by"):
                 return (Field.SOURCE_IP,), Op.IS
@@ -650,11 +622,11 @@ class _Reader:
             return (Field.PATH,), Op.STARTS if preposition in ("in", "under", "inside", "within", "to", "from") else Op.IS
         if shape == "mailbox" and category is Category.EMAIL:
             return (Field.RECIPIENT if preposition == "to" else Field.SENDER,), Op.IS
-        if shape == "program" or (word.low in _TOOLS and preposition not in ("on", "at")):
+        if shape == "program" or (word.low in TOOLS and preposition not in ("on", "at")):
             if category is Category.FILE and not preposition:
                 return (Field.FILE,), Op.IS
             return (Field.PARENT if preposition == "by" and category in (None, Category.PROCESS) else Field.PROCESS,), Op.IS
-        if word.low in _COUNTRIES and preposition in ("from", "in"):
+        if word.low in COUNTRIES and preposition in ("from", "in"):
             return (Field.COUNTRY,), Op.IS
         if shape == "domain" and preposition in ("to", "for", "from", "into") and category in _DOMAINS:
             if category is Category.EMAIL:
@@ -662,7 +634,7 @@ class _Reader:
             return (Field.DOMAIN,), Op.IS
         if word.quoted and not preposition and (meant := words.TEXT.get(category or Category.ANY)):
             return (meant,), Op.CONTAINS
-        if word.low in _COUNTRIES:
+        if word.low in COUNTRIES:
             return (), Op.IS
         if preposition == "to" and category in (Category.NETWORK, Category.WEB) and not word.text.isdigit():
             return (Field.DOMAIN,), Op.IS  # the host that an event is of is the one that connects
@@ -673,7 +645,7 @@ class _Reader:
         return (), Op.IS
 
     def _tests(self, name: Field, operator: Op, texts: list[str], joint: bool) -> Node:
-        tests = [_test(name, operator, text) for text in texts]
+        tests = [comparison(name, operator, text) for text in texts]
         if joint:
             return _all(list(tests))
         merged: dict[tuple[Field, Op], list[str]] = {}
@@ -690,7 +662,7 @@ class _Reader:
             word = self._now()
             if not word.text or not self._is_value(name):
                 return texts, joint
-            texts.append(_value(name, word))
+            texts.append(value_of(name, word))
             self.at += 1
             ahead = 1 + (self._now().low == "," and self._now(1).low in ("or", "and"))
             joining = self._now(ahead - 1).low
@@ -708,7 +680,7 @@ class _Reader:
         if name in NUMBERS:
             return word.text.isdigit()
         if name in ADDRESSES:
-            return _shape(word.text) == "address"
+            return shape_of(word.text) == "address"
         if name is Field.SEVERITY:
             return word.low in ("critical", "high", "medium", "low", "informational")
         return self._plain_value(ahead) and word.low not in _NEGATIONS
@@ -756,45 +728,6 @@ _STOPS: Final = frozenset(
     )
 )
 _DOMAINS: Final = frozenset({Category.DNS, Category.NETWORK, Category.WEB, Category.EMAIL})
-_TOOLS: Final[Mapping[str, str]] = {
-    "powershell": "powershell.exe",
-    "cmd": "cmd.exe",
-    "mimikatz": "mimikatz.exe",
-    "psexec": "psexec.exe",
-    "rundll32": "rundll32.exe",
-    "regsvr32": "regsvr32.exe",
-    "certutil": "certutil.exe",
-    "mshta": "mshta.exe",
-    "wscript": "wscript.exe",
-    "cscript": "cscript.exe",
-    "winword": "winword.exe",
-    "excel": "excel.exe",
-    "wmic": "wmic.exe",
-    "bitsadmin": "bitsadmin.exe",
-    "schtasks": "schtasks.exe",
-    "whoami": "whoami.exe",
-    "vssadmin": "vssadmin.exe",
-}
-
-
-def _word(text: str) -> _Word:
-    if len(text) > 1 and text[0] in "\"'“" and text[-1] in "\"'”":
-        return _Word(text[1:-1], True)
-    if text in (">=", "<=", "==", "!=", "<", ">", "=", "(", ")", ","):
-        return _Word(text, False)
-    return _Word(refanged(text.rstrip("?.!;:,)" if "://" in text else "?.!;:")) if text != ":" else text, False)
-
-
-def _countries(found: list[_Word]) -> list[_Word]:
-    """The words, those of a country's name as one."""
-    joined: list[_Word] = []
-    while found:
-        length = next(
-            (many for many in (3, 2) if " ".join(word.low for word in found[:many] if not word.quoted) in _COUNTRIES and len(found) >= many), 1
-        )
-        joined.append(_Word(" ".join(word.text for word in found[:length]), found[0].quoted))
-        found = found[length:]
-    return joined
 
 
 def _excludes(node: Node, other: Node) -> bool:
@@ -814,81 +747,19 @@ def _all(parts: list[Node]) -> Node:
     return flat[0] if len(flat) == 1 else All(tuple(flat))
 
 
-def _is_program(text: str) -> bool:
-    return re.fullmatch(r"[\w.+-]{1,100}\.(?:exe|dll|ps1|bat|cmd|vbs|js|sh|py|msi|scr)", text, re.IGNORECASE) is not None
-
-
-def _shape(text: str) -> str | None:
-    """What a value's form tells: an address, a hash, a program and so on."""
-    try:
-        ip_network(text, strict=False)
-    except ValueError:
-        pass
-    else:
-        return "address" if not text.isdigit() else None
-    if re.fullmatch(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64}", text):
-        return "hash"
-    if re.match(r"(?i)https?://", text):
-        return "url"
-    if re.match(r"(?i)(?:HKLM|HKCU|HKU|HKCR|HKEY_\w+)\\", text):
-        return "registry"
-    if re.match(r"[A-Za-z]:\\|/[\w.-]+/|\\\\", text):
-        return "path"
-    if re.fullmatch(r"[^@\s]+@[\w.-]+\.\w+", text):
-        return "mailbox"
-    if _is_program(text):
-        return "program"
-    if re.fullmatch(r"(?:[\w*-]+\.)+[a-z]{2,24}", text, re.IGNORECASE):
-        return "domain"
-    return None
-
-
-def _value(name: Field, word: _Word) -> str:
-    if name in (Field.PROCESS, Field.PARENT) and not word.quoted and word.low in _TOOLS:
-        return _TOOLS[word.low]
-    if name is Field.SEVERITY or name in HASHES.values():
-        return word.low
-    if name is Field.COUNTRY and not word.quoted:
-        return word.text.title()
-    if name is Field.METHOD and not word.quoted:
-        return word.text.upper()
-    return word.text
-
-
-def _test(name: Field, operator: Op, text: str) -> Test:
-    """One comparison; `*` at a value's ends is a wildcard. Raises BadQuery."""
-    if name is Field.HASH and operator is Op.IS and "*" not in text:
-        if len(text) not in HASHES:
-            raise BadQuery(f"{text!r} is no MD5, SHA-1 or SHA-256.")
-        name = HASHES[len(text)]
-    if operator in (Op.IS, Op.WITHIN) and name in ADDRESSES:
-        try:
-            ip_address(text)
-        except ValueError:
-            return Test(name, Op.WITHIN, (text,))
-        return Test(name, Op.IS, (text,))
-    if operator is Op.IS and "*" in text:
-        plain = text.strip("*")
-        if "*" in plain or not plain:
-            raise BadQuery("A wildcard inside a value is not read.")
-        operator = Op.CONTAINS if text[0] == text[-1] == "*" else Op.STARTS if text[-1] == "*" else Op.ENDS
-        text = plain
-    return Test(name, operator, (text,))
-
-
 def literals(question: str) -> list[str]:
     """The quoted texts, addresses, hashes, programs, mailboxes, paths, domains, URLs and numbers of a question: no query may leave them out.
 
     A number of hours or days is no such number: it is in the query's time.
     """
-    found = [_word(match[0]) for match in _TOKEN.finditer(question[:MAX_QUESTION])]
+    found = [word_of(match[0]) for match in TOKEN.finditer(question[:MAX_QUESTION])]
     return [
         word.text
-        for word, after in zip(found, [*found[1:], _Word("", False)], strict=True)
-        if word.text and (word.quoted or _shape(word.text) is not None or (word.text.isdigit() and after.low not in words.UNITS))
+        for word, after in zip(found, [*found[1:], Word("", False)], strict=True)
+        if word.text and (word.quoted or shape_of(word.text) is not None or (word.text.isdigit() and after.low not in words.UNITS))
     ]
 
 
 def negates(question: str) -> bool:
     """Whether the question asks for what is not."""
-    return any(not word.quoted and word.low in _NEGATIONS for word in (_word(match[0]) for match in _TOKEN.finditer(question[:MAX_QUESTION])))
+    return any(not word.quoted and word.low in _NEGATIONS for word in (word_of(match[0]) for match in TOKEN.finditer(question[:MAX_QUESTION])))
