@@ -33,10 +33,10 @@ def announce(plan: Plan) -> None:
 
 def hold_lease(holder: str) -> int | None:
     """Take or renew the lease; the epoch of this leadership, or None while another holder's lease lasts."""
-    now = clock.now()
     with transaction.atomic():
         SchedulerLease.objects.get_or_create(name=LEASE_NAME)
         lease = SchedulerLease.objects.select_for_update().get(name=LEASE_NAME)
+        now = clock.now()  # not before: who waited for a renewal would take it for a clock that was set back
         lasts = lease.expires_at is not None and now <= lease.expires_at <= now + LEASE  # later: the clock was set back
         if lease.holder == holder and lasts:
             lease.expires_at = now + LEASE

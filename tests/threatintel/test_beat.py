@@ -1,17 +1,20 @@
 """The scheduler's rules: one leader, fresh slots at each leadership, and a broker that is away loses nothing."""
 
 import logging
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db import connections, transaction
 from django.utils import timezone
 
 from airgap.policy import EgressPolicy
 from tests.plugins.kev import catalogue, row
 from tests.plugins.mirror import Mirror, body
 from threatintel import runs
-from threatintel.beat import FIRST_WITHIN, LEASE, Timetable, announce, hold_lease, release_lease
+from threatintel.beat import FIRST_WITHIN, LEASE, LEASE_NAME, Timetable, announce, hold_lease, release_lease
 from threatintel.models import FeedRun, IndicatorSource, SchedulerLease
 from threatintel.poll import poll
 from threatintel.registry import feed_named
@@ -70,6 +73,25 @@ def test_a_leader_that_lost_its_lease_starts_a_new_leadership() -> None:
     assert hold_lease("a") == 1
     SchedulerLease.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     assert hold_lease("a") == 2
+
+
+def test_a_scheduler_that_waited_for_a_renewal_does_not_take_it_for_a_clock_that_was_set_back() -> None:
+    """It asked before the leader did and looks after it: the lease then ends later than one could at the moment of the question."""
+    assert hold_lease("a") == 1
+    answers: list[int | None] = []
+
+    def wait() -> None:
+        answers.append(hold_lease("b"))
+        connections.close_all()
+
+    other = threading.Thread(target=wait)
+    with transaction.atomic():
+        SchedulerLease.objects.select_for_update().get(name=LEASE_NAME)
+        other.start()
+        time.sleep(0.5)
+        assert hold_lease("a") == 1
+    other.join(10)
+    assert answers == [None]
 
 
 def test_every_feed_is_first_polled_within_thirty_seconds_of_a_death() -> None:
