@@ -67,8 +67,7 @@ def forget_old() -> int:
 
 def _note(announcement: Announcement, *, every_time: bool) -> None:
     """Write that a matter was seen. every_time: it happened anew, rather than still holds."""
-    now = clock.now()
-    seen = announcement.seen or now
+    seen = announcement.seen or clock.now()
     said = {
         "title": one_line(announcement.title, MAX_TITLE),
         "text": shortened(shown(announcement.message), 1000),
@@ -79,6 +78,7 @@ def _note(announcement: Announcement, *, every_time: bool) -> None:
         row, created = Matter.objects.select_for_update().get_or_create(**name, defaults={**said, "pending": 1, "first_at": seen, "last_at": seen})
         if created:
             return
+        now = clock.now()  # of the held row: who waited for a telling would take it for one of the future
         if not row.pending and (every_time or is_news(row, seen, now, quiet=_seconds("notify_quiet"), repeat=_seconds("notify_repeat"))):
             row.pending, row.first_at = 1, seen
         elif every_time:
